@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Page hinting, the allocator side: what the buddy allocator calls, and what
+ * the files mm/page_hinting*.c share. See mm/page_hinting.c for the design.
+ */
+#ifndef _MM_PAGE_HINTING_H
+#define _MM_PAGE_HINTING_H
+
+#include <linux/irq_work.h>
+#include <linux/jump_label.h>
+#include <linux/mm.h>
+#include <linux/page_hinting.h>
+#include <linux/scatterlist.h>
+#include <linux/smpboot.h>
+#include <linux/timer.h>
+#include <linux/vmstat.h>
+#include <asm/local.h>
+
+#ifdef CONFIG_PAGE_HINTING
+
+DECLARE_STATIC_KEY_FALSE(page_hinting_capturing);
+extern unsigned int page_hinting_order;
+
+void __page_hinting_capture(struct page *page, unsigned int order);
+void __page_hinting_idle(void);
+void __page_hinting_recheck(struct page *page, unsigned int order);
+
+/**
+ * page_hinting_capture - note that a block was freed
+ * @page: first page of the block, on its free list by now
+ * @order: order of the block after merging
+ *
+ * Called at the end of __free_one_page() with zone->lock held, in any context
+ * up to NMI.
+ */
+static inline void page_hinting_capture(struct page *page, unsigned int order)
+{
+	if (static_branch_unlikely(&page_hinting_capturing) &&
+	    order >= page_hinting_order)
+		__page_hinting_capture(page, order);
+}
+
+/**
+ * page_hinting_idle - note that this CPU goes idle
+ *
+ * What it freed may stand in its page lists, where it is neither free for others
+ * nor seen by page_hinting_capture(). Called with interrupts off.
+ */
+static inline void page_hinting_idle(void)
+{
+	if (static_branch_unlikely(&page_hinting_capturing))
+		__page_hinting_idle();
+}
+
+/**
+ * page_hinting_recheck - look again at a range that may hold free blocks
+ * @page: first page of the range
+ * @order: order of the range; its pages may be in use
+ *
+ * For the one path that brings blocks back to the free lists without freeing
+ * them: the end of pageblock isolation. Called with zone->lock held.
+ */
+static inline void page_hinting_recheck(struct page *page, unsigned int order)
+{
+	if (static_branch_unlikely(&page_hinting_capturing))
+		__page_hinting_recheck(page, order);
+}
+
+/**
+ * page_hinting_reuse - count the use of a block that the host was told of
+ * @order: its order
+ *
+ * Called with zone->lock held, for blocks that were marked.
+ */
+static inline void page_hinting_reuse(unsigned int order)
+{
+	if (static_branch_likely(&page_hinting_capturing))
+		__count_vm_events(PAGE_HINT_REUSED, 1 << order);
+}
+
+/*
+ * Smaller orders are served from the per-CPU page lists: a hint of such a
+ * block would be stale by the time it is sent.
+ */
+#define HINT_MIN_ORDER		(PAGE_ALLOC_COSTLY_ORDER + 1)
+
+/* Batches that may be with the host at the same time. */
+#define HINT_NR_BATCHES		8
+
+/* Blocks or array entries looked at in one hold of zone->lock. */
+#define HINT_SLICE		32
+
+/* A zone never has more than this share of its pages with the host. */
+#define HINT_ZONE_SHARE		32
+
+/**
+ * enum hint_verdict - what became of a block that was looked at
+ * @HINT_STALE: It is not free, or in an isolated pageblock.
+ * @HINT_DUPLICATE: The host knows it, or a newer capture stands for it.
+ * @HINT_TAKEN: It was isolated and is part of the batch.
+ * @HINT_YOUNG: It has not been free for min_age_ms yet.
+ * @HINT_LOW: Its zone, or an OOM situation, cannot spare it now.
+ * @HINT_FULL: The batch has no room for it.
+ * @HINT_CAPPED: As much as is allowed is with the host already.
+ *
+ * In rising order of what a range of several blocks is judged by. From
+ * HINT_FULL on it makes no sense to look at more.
+ */
+enum hint_verdict {
+	HINT_STALE,
+	HINT_DUPLICATE,
+	HINT_TAKEN,
+	HINT_YOUNG,
+	HINT_LOW,
+	HINT_FULL,
+	HINT_CAPPED,
+};
+
+/**
+ * struct hint_batch - blocks on their way to the host and back
+ * @sgl: The blocks. First, so that its address names the batch.
+ * @nents: Blocks in @sgl.
+ * @zone: The zone that all of them are from.
+ *
+ * Owned by the thread that got it until report() succeeds, then by the device
+ * until page_hinting_done().
+ */
+struct hint_batch {
+	struct scatterlist sgl[PAGE_HINTING_BATCH];
+	unsigned int nents;
+	struct zone *zone;
+};
+
+/* An array entry is a pfn and, below it, the order of the block. */
+#define HINT_ORDER_BITS		4
+#define HINT_ORDER_MASK		((1UL << HINT_ORDER_BITS) - 1)
+static_assert(MAX_PAGE_ORDER <= HINT_ORDER_MASK);
+
+/* hint_cpu.state: which array is being filled, and how many entries it has. */
+#define HINT_ARRAY_1		BIT(30)
+#define HINT_COUNT_MASK		(HINT_ARRAY_1 - 1)
+
+/**
+ * struct hint_cpu - one CPU's captures and the thread that works on them
+ * @state: HINT_ARRAY_1 and a count, changed by the hook with interrupts off or
+ *	preemption disabled, and by NMIs that nest in it.
+ * @capacity: Entries an array has room for; 0 while there are none.
+ * @slots: The two arrays.
+ * @undrained: The CPU was active since its page lists were last drained.
+ * @first: Runs soon after the first capture into an empty array, the one that
+ *	half fills it, and when the CPU goes idle after it was active.
+ * @timer: Wakes the thread when a capture has aged, or the CPU may be quiet.
+ * @cpu: Whose this is.
+ * @kick: The thread has something to look at.
+ * @taken: The array the thread works on.
+ * @taken_at: When it became so, in jiffies.
+ * @nr: Entries in @taken.
+ * @pos: The next to look at.
+ * @kept: Entries before @pos that have to wait, moved to the front.
+ * @next: How long the first of those has to, in jiffies.
+ * @activity: Pages that the CPU had allocated and freed when it was last found
+ *	active.
+ * @active_at: When that was, in jiffies.
+ */
+struct hint_cpu {
+	local_t state;
+	unsigned int capacity;
+	unsigned long *slots[2];
+	bool undrained;
+	struct irq_work first;
+	struct timer_list timer;
+	unsigned int cpu;
+
+	bool kick;
+
+	unsigned long *taken;
+	unsigned long taken_at;
+	unsigned int nr;
+	unsigned int pos;
+	unsigned int kept;
+	unsigned long next;
+
+	unsigned long activity;
+	unsigned long active_at;
+};
+
+DECLARE_PER_CPU(struct hint_cpu, hint_cpu);
+DECLARE_PER_CPU(struct task_struct *, hint_task);
+
+static inline unsigned long hint_nr_captured(struct hint_cpu *c)
+{
+	return local_read(&c->state) & HINT_COUNT_MASK;
+}
+
+/**
+ * enum hint_zone_flags - bits of hint_zone.flags
+ * @HINT_SWEEP_WANTED: Some block of the zone may stand in no array. Set in any
+ *	context, cleared by the sweep before its first slice.
+ * @HINT_SWEEP_ALL: The sweep looks at marked blocks too, for a new device. Set
+ *	before HINT_SWEEP_WANTED and cleared after it.
+ * @HINT_SWEEP_BUSY: Bit lock of the fields below: one thread sweeps a zone.
+ */
+enum hint_zone_flags {
+	HINT_SWEEP_WANTED,
+	HINT_SWEEP_ALL,
+	HINT_SWEEP_BUSY,
+};
+
+/**
+ * struct hint_zone - what page hinting knows about a zone
+ * @in_flight: Pages isolated and not yet back. Under zone->lock.
+ * @flags: See enum hint_zone_flags. Atomic bit operations.
+ * @cursor: Where the sweep goes on; 0 when none is under way.
+ * @all: This sweep looks at marked blocks too.
+ * @started: When the sweep began, in jiffies.
+ * @retry: The sweep met blocks that were too young.
+ * @low: The sweep pauses because the zone can spare nothing.
+ * @paused_at: When the last sweep ended or paused, in jiffies.
+ * @waiter: The CPU whose timer ends the pause, -1 while nobody asked.
+ */
+struct hint_zone {
+	unsigned long in_flight;
+	unsigned long flags;
+	unsigned long cursor;
+	bool all;
+	unsigned long started;
+	bool retry;
+	bool low;
+	unsigned long paused_at;
+	int waiter;
+};
+
+/**
+ * struct hint_look - one look at blocks, and what it has learnt
+ * @batch: Where blocks go that are ripe.
+ * @since: A block freed after this, in jiffies, has a newer capture.
+ * @all: Take marked blocks too.
+ * @again: Something has to be looked at again, at @next.
+ * @next: The earliest time for that, in jiffies.
+ */
+struct hint_look {
+	struct hint_batch *batch;
+	unsigned long since;
+	bool all;
+	bool again;
+	unsigned long next;
+};
+
+extern unsigned int hint_min_age_ms;
+extern unsigned long hint_max_inflight_pages;
+extern unsigned int hint_capture_entries;
+extern bool hint_wanted;
+
+extern atomic_long_t hint_inflight;
+extern struct hint_zone *hint_zones;
+extern struct smp_hotplug_thread hint_threads;
+extern bool hint_running;
+extern unsigned long hint_dev_failed;
+
+/* mm/page_hinting.c: captures and threads */
+unsigned long hint_min_age(void);
+void hint_kick(unsigned int cpu);
+void __init hint_cpus_init(void);
+int hint_cpu_prepare(unsigned int cpu);
+int hint_cpu_dead(unsigned int cpu);
+
+/* mm/page_hinting_block.c: what is done under zone->lock */
+enum hint_verdict hint_range(struct hint_look *look, struct zone *zone,
+			     unsigned long pfn, unsigned int order);
+enum hint_verdict hint_sweep_slice(struct hint_look *look, struct zone *zone);
+void hint_return(struct hint_batch *batch, int err);
+void hint_want_sweep(struct zone *zone, bool all);
+void hint_mark_range(unsigned long pfn, unsigned long nr_pages);
+void hint_hold_off(void);
+void hint_again(struct hint_look *look, unsigned long when);
+
+/* mm/page_hinting_dev.c: batches, the device, start and stop */
+struct hint_zone *hint_zone_of(struct zone *zone);
+struct hint_batch *hint_get_batch(void);
+void hint_put_batch(struct hint_batch *batch, bool kick);
+void hint_submit(struct hint_batch *batch);
+void hint_starve(struct hint_cpu *c);
+int hint_set_wanted(bool wanted);
+void hint_sweep_all(bool all);
+void hint_set_order(unsigned int order);
+void hint_set_min_age(unsigned int ms);
+int hint_set_capture_entries(unsigned int entries);
+
+#else /* CONFIG_PAGE_HINTING */
+
+static inline void page_hinting_capture(struct page *page, unsigned int order)
+{
+}
+
+static inline void page_hinting_idle(void)
+{
+}
+
+static inline void page_hinting_recheck(struct page *page, unsigned int order)
+{
+}
+
+static inline void page_hinting_reuse(unsigned int order)
+{
+}
+
+#endif /* CONFIG_PAGE_HINTING */
+#endif /* _MM_PAGE_HINTING_H */
