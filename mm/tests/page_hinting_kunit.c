@@ -1,0 +1,492 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tests of page hinting with a device of their own, which notes what it is told
+ * and answers as each test wants it to.
+ */
+#include <kunit/test.h>
+#include <linux/delay.h>
+#include <linux/gfp.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+
+#include "../internal.h"
+#include "../page_hinting.h"
+
+#define TEST_WAIT_MS	5000
+/* Several ticks, so that the CPU goes idle. */
+#define TEST_POLL_MS	20
+#define TEST_BLOCKS	48
+
+/**
+ * struct test_dev - the device
+ * @dev: what is registered
+ * @hold: Keep what is reported and do not answer.
+ * @err: What report() returns.
+ * @lock: Protects what follows.
+ * @held: What was kept.
+ * @nr_held: How much of it.
+ * @ranges: Ranges that were reported.
+ * @watched: First pfns to look out for.
+ * @seen: How often each was in a range.
+ * @bad: A range that was not free memory of a power of two of pages.
+ */
+struct test_dev {
+	struct page_hinting_dev dev;
+	bool hold;
+	int err;
+	/* Protects the fields below. */
+	spinlock_t lock;
+	struct scatterlist *held[HINT_NR_BATCHES];
+	unsigned int nr_held;
+	unsigned long ranges;
+	unsigned long watched[TEST_BLOCKS];
+	unsigned int seen[TEST_BLOCKS];
+	bool bad;
+};
+
+/* What a test may change. */
+struct test_tunables {
+	unsigned int min_age_ms;
+	unsigned long max_inflight_pages;
+	unsigned int capture_entries;
+};
+
+static struct test_dev test_dev;
+static struct test_tunables test_saved;
+static struct page *test_pages[TEST_BLOCKS];
+
+static void test_note_range(struct test_dev *t, struct scatterlist *sg)
+{
+	unsigned long pfn = page_to_pfn(sg_page(sg));
+	unsigned long nr = sg->length >> PAGE_SHIFT;
+	int i;
+
+	t->ranges++;
+	if (!is_power_of_2(nr) || pfn & (nr - 1) || PageBuddy(sg_page(sg)) ||
+	    page_count(sg_page(sg)))
+		t->bad = true;
+
+	for (i = 0; i < TEST_BLOCKS; i++)
+		if (t->watched[i] && t->watched[i] >= pfn &&
+		    t->watched[i] < pfn + nr)
+			t->seen[i]++;
+}
+
+static int test_report(struct page_hinting_dev *dev, struct scatterlist *sgl,
+		       unsigned int nents)
+{
+	struct test_dev *t = container_of(dev, struct test_dev, dev);
+	struct scatterlist *sg;
+	unsigned int i, n = 0;
+
+	if (t->err)
+		return t->err;
+
+	spin_lock(&t->lock);
+	for_each_sg(sgl, sg, nents, i) {
+		test_note_range(t, sg);
+		n = i + 1;
+		if (sg_is_last(sg))
+			break;
+	}
+	if (n != nents || !sg_is_last(&sgl[nents - 1]))
+		t->bad = true;
+	if (t->hold)
+		t->held[t->nr_held++] = sgl;
+	spin_unlock(&t->lock);
+
+	if (!t->hold)
+		page_hinting_done(sgl, 0);
+	return 0;
+}
+
+/* Answer what was kept. */
+static unsigned int test_answer(int err)
+{
+	struct scatterlist *sgl;
+	unsigned int n = 0;
+
+	for (;;) {
+		spin_lock(&test_dev.lock);
+		sgl = test_dev.nr_held ? test_dev.held[--test_dev.nr_held] : NULL;
+		spin_unlock(&test_dev.lock);
+		if (!sgl)
+			return n;
+		page_hinting_done(sgl, err);
+		n++;
+	}
+}
+
+/* Wait for @cond, for as long as a busy emulated machine may need. */
+#define test_wait_for(cond) ({						\
+	int __ms = 0;							\
+	bool __ok;							\
+	for (; !(__ok = (cond)) && __ms < TEST_WAIT_MS; __ms += TEST_POLL_MS) \
+		msleep(TEST_POLL_MS);					\
+	__ok;								\
+})
+
+/* Free blocks of hint order that are not marked, isolated ones aside. */
+static unsigned long test_unmarked(void)
+{
+	unsigned long pfn, flags, n = 0;
+	struct zone *zone;
+
+	for_each_populated_zone(zone) {
+		spin_lock_irqsave(&zone->lock, flags);
+		for (pfn = ALIGN(zone->zone_start_pfn, 1UL << page_hinting_order);
+		     pfn < zone_end_pfn(zone);
+		     pfn += 1UL << page_hinting_order) {
+			struct page *page = pfn_to_online_page(pfn);
+
+			if (page && page_zone(page) == zone && PageBuddy(page) &&
+			    page_private(page) >= page_hinting_order &&
+			    !PageReported(page))
+				n++;
+		}
+		spin_unlock_irqrestore(&zone->lock, flags);
+	}
+	return n;
+}
+
+/* Everything that is free was hinted and is back. */
+static bool test_quiet(void)
+{
+	return !test_unmarked() && !atomic_long_read(&hint_inflight);
+}
+
+static unsigned long test_event(enum vm_event_item item)
+{
+	static unsigned long events[NR_VM_EVENT_ITEMS];
+
+	all_vm_events(events);
+	return events[item];
+}
+
+/* Allocate blocks of hint order and have the device look out for them. */
+static void test_alloc(struct kunit *test, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		test_pages[i] = alloc_pages(GFP_KERNEL | __GFP_NOWARN,
+					    page_hinting_order);
+		KUNIT_ASSERT_NOT_NULL(test, test_pages[i]);
+		test_dev.seen[i] = 0;
+		WRITE_ONCE(test_dev.watched[i], page_to_pfn(test_pages[i]));
+	}
+}
+
+static void test_free(unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		if (test_pages[i])
+			__free_pages(test_pages[i], page_hinting_order);
+	memset(test_pages, 0, sizeof(test_pages));
+}
+
+static unsigned int test_nr_seen(unsigned int n)
+{
+	unsigned int i, seen = 0;
+
+	for (i = 0; i < n; i++)
+		seen += !!READ_ONCE(test_dev.seen[i]);
+	return seen;
+}
+
+static void test_start(struct kunit *test)
+{
+	int err = page_hinting_register(&test_dev.dev);
+
+	if (err == -EBUSY)
+		kunit_skip(test, "a device is bound");
+	KUNIT_ASSERT_EQ(test, err, 0);
+}
+
+/* A freed block is reported once, marked, and the mark goes with its use. */
+static void hinting_reports_once(struct kunit *test)
+{
+	unsigned long reused;
+
+	test_start(test);
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+
+	test_alloc(test, 8);
+	msleep(2 * hint_min_age_ms);
+	KUNIT_EXPECT_EQ(test, test_nr_seen(8), 0);
+
+	test_free(8);
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(8) == 8));
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_quiet()));
+	msleep(3 * hint_min_age_ms);
+	KUNIT_EXPECT_EQ(test, test_dev.seen[0], 1);
+	KUNIT_EXPECT_FALSE(test, test_dev.bad);
+
+	reused = test_event(PAGE_HINT_REUSED);
+	test_alloc(test, 1);
+	KUNIT_EXPECT_GT(test, test_event(PAGE_HINT_REUSED), reused);
+	KUNIT_EXPECT_FALSE(test, PageReported(test_pages[0]));
+	test_free(1);
+}
+
+/* A block that is used again and again is not hinted until that ends. */
+static void hinting_waits_for_age(struct kunit *test)
+{
+	int i;
+
+	hint_min_age_ms = 400;
+	test_start(test);
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+
+	for (i = 0; i < 8; i++) {
+		struct page *page = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER);
+
+		KUNIT_ASSERT_NOT_NULL(test, page);
+		test_dev.watched[0] = page_to_pfn(page);
+		test_dev.seen[0] = 0;
+		__free_pages(page, MAX_PAGE_ORDER);
+		msleep(100);
+		KUNIT_EXPECT_EQ(test, test_dev.seen[0], 0);
+	}
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(1) == 1));
+}
+
+/* With four entries nearly all captures overflow, and nothing is lost. */
+static void hinting_overflow_is_lossless(struct kunit *test)
+{
+	unsigned long overflowed = test_event(PAGE_HINT_OVERFLOWED);
+
+	hint_capture_entries = 4;
+	test_start(test);
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+
+	test_alloc(test, TEST_BLOCKS);
+	test_free(TEST_BLOCKS);
+	KUNIT_EXPECT_GT(test, test_event(PAGE_HINT_OVERFLOWED), overflowed);
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(TEST_BLOCKS) ==
+					      TEST_BLOCKS));
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_quiet()));
+	KUNIT_EXPECT_FALSE(test, test_dev.bad);
+}
+
+/* Every capture ends as exactly one of stale, duplicate or aged. */
+static void hinting_accounts_for_all(struct kunit *test)
+{
+	unsigned long isolated, captured, ended;
+	int i;
+
+	test_start(test);
+	for (i = 0; i < 4; i++) {
+		test_alloc(test, TEST_BLOCKS);
+		test_free(TEST_BLOCKS);
+		msleep(30);
+	}
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	msleep(3 * hint_min_age_ms);
+
+	captured = test_event(PAGE_HINT_CAPTURED);
+	ended = test_event(PAGE_HINT_STALE) + test_event(PAGE_HINT_DUPLICATE) +
+		test_event(PAGE_HINT_AGED);
+	KUNIT_EXPECT_GT(test, captured, 0);
+	KUNIT_EXPECT_EQ(test, captured, ended);
+
+	isolated = test_event(PAGE_HINT_ISOLATED);
+	KUNIT_EXPECT_EQ(test, isolated, test_event(PAGE_HINT_REPORTED) +
+					test_event(PAGE_HINT_FAILED));
+}
+
+/* A device that does not answer holds no more than it may. */
+static void hinting_limits_inflight(struct kunit *test)
+{
+	struct zone *zone;
+
+	hint_max_inflight_pages = 4 * MAX_ORDER_NR_PAGES;
+	test_dev.hold = true;
+	test_start(test);
+
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_dev.nr_held));
+	msleep(3 * hint_min_age_ms);
+	KUNIT_EXPECT_GT(test, atomic_long_read(&hint_inflight), 0);
+	KUNIT_EXPECT_LE(test, atomic_long_read(&hint_inflight),
+			hint_max_inflight_pages);
+	for_each_populated_zone(zone)
+		KUNIT_EXPECT_LE(test, hint_zone_of(zone)->in_flight,
+				max(zone_managed_pages(zone) / HINT_ZONE_SHARE,
+				    MAX_ORDER_NR_PAGES));
+
+	/* Answers make room, and in the end all has been hinted. */
+	KUNIT_EXPECT_TRUE(test, test_wait_for((test_answer(0), test_quiet())));
+}
+
+/* What a device does not answer comes back when it goes. */
+static void hinting_survives_dead_device(struct kunit *test)
+{
+	unsigned long start = jiffies;
+
+	test_dev.hold = true;
+	test_start(test);
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_dev.nr_held));
+
+	page_hinting_unregister(&test_dev.dev);
+	KUNIT_EXPECT_LT(test, jiffies - start, 10 * HZ);
+	KUNIT_EXPECT_GT(test, atomic_long_read(&hint_inflight), 0);
+	KUNIT_EXPECT_EQ(test, page_hinting_register(&test_dev.dev), -EBUSY);
+
+	test_answer(-ECANCELED);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&hint_inflight), 0);
+}
+
+/* Threads that find no room wait for it; they do not wake each other. */
+static void hinting_waits_for_room(struct kunit *test)
+{
+	unsigned long switches = 0;
+	unsigned int cpu;
+
+	hint_max_inflight_pages = MAX_ORDER_NR_PAGES;
+	test_dev.hold = true;
+	test_start(test);
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_dev.nr_held));
+	/* Each has a look, as it would for captures of its own. */
+	for_each_online_cpu(cpu)
+		hint_kick(cpu);
+	msleep(hint_min_age_ms);
+
+	for_each_online_cpu(cpu)
+		switches -= per_cpu(hint_task, cpu)->nvcsw;
+	msleep(300);
+	for_each_online_cpu(cpu)
+		switches += per_cpu(hint_task, cpu)->nvcsw;
+	KUNIT_EXPECT_LT(test, switches, 20 * num_online_cpus());
+}
+
+/* What users left where the stamp is does not keep a block from being hinted. */
+static void hinting_takes_unstamped(struct kunit *test)
+{
+	static const unsigned long left[] = { 0, LONG_MAX, ULONG_MAX };
+	struct page *page;
+	struct zone *zone;
+	unsigned long flags;
+	int i;
+
+	test_start(test);
+	for (i = 0; i < ARRAY_SIZE(left); i++) {
+		KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+		page = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER);
+		KUNIT_ASSERT_NOT_NULL(test, page);
+		__free_pages(page, MAX_PAGE_ORDER);
+		KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+
+		test_dev.seen[0] = 0;
+		WRITE_ONCE(test_dev.watched[0], page_to_pfn(page));
+		zone = page_zone(page);
+		spin_lock_irqsave(&zone->lock, flags);
+		page->free_since = left[i] + (i == 1 ? jiffies : 0);
+		__ClearPageReported(page);
+		spin_unlock_irqrestore(&zone->lock, flags);
+		hint_sweep_all(false);
+		KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(1) == 1));
+	}
+}
+
+/* A device that refuses is not asked again, and its pages are not marked. */
+static void hinting_stops_at_failure(struct kunit *test)
+{
+	unsigned long failed = test_event(PAGE_HINT_FAILED);
+	unsigned long reported = test_event(PAGE_HINT_REPORTED);
+
+	test_dev.err = -EIO;
+	test_start(test);
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_event(PAGE_HINT_FAILED) > failed));
+	KUNIT_EXPECT_TRUE(test, test_wait_for(!atomic_long_read(&hint_inflight)));
+	KUNIT_EXPECT_EQ(test, test_event(PAGE_HINT_REPORTED), reported);
+
+	/* It is back to work with the next device. */
+	page_hinting_unregister(&test_dev.dev);
+	test_dev.err = 0;
+	test_start(test);
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_quiet()));
+}
+
+/* What find_free_block() says of the second unit of a block. */
+static struct page *test_find(struct page *page, unsigned int *order)
+{
+	struct zone *zone = page_zone(page);
+	struct page *head;
+	unsigned long flags;
+
+	*order = HINT_MIN_ORDER;
+	spin_lock_irqsave(&zone->lock, flags);
+	head = find_free_block(page + (1 << HINT_MIN_ORDER), order);
+	spin_unlock_irqrestore(&zone->lock, flags);
+	return head;
+}
+
+/* A pfn finds the free block it is part of, and nothing in a used one. */
+static void hinting_finds_covering_block(struct kunit *test)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER), *head;
+	unsigned int order;
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_NULL(test, test_find(page, &order));
+	__free_pages(page, MAX_PAGE_ORDER);
+
+	head = test_find(page, &order);
+	KUNIT_EXPECT_PTR_EQ(test, head, page);
+	KUNIT_EXPECT_EQ(test, order, MAX_PAGE_ORDER);
+}
+
+static int hinting_test_init(struct kunit *test)
+{
+	if (!page_hinting_wanted())
+		kunit_skip(test, "page hinting is off");
+	test_saved.min_age_ms = hint_min_age_ms;
+	test_saved.max_inflight_pages = hint_max_inflight_pages;
+	test_saved.capture_entries = hint_capture_entries;
+
+	memset(&test_dev, 0, sizeof(test_dev));
+	spin_lock_init(&test_dev.lock);
+	test_dev.dev.report = test_report;
+	test_dev.dev.max_batches = HINT_NR_BATCHES;
+	return 0;
+}
+
+static void hinting_test_exit(struct kunit *test)
+{
+	test_dev.hold = false;
+	page_hinting_unregister(&test_dev.dev);
+	test_answer(-ECANCELED);
+	test_free(TEST_BLOCKS);
+
+	hint_min_age_ms = test_saved.min_age_ms;
+	hint_max_inflight_pages = test_saved.max_inflight_pages;
+	hint_capture_entries = test_saved.capture_entries;
+}
+
+static struct kunit_case hinting_test_cases[] = {
+	KUNIT_CASE(hinting_reports_once),
+	KUNIT_CASE(hinting_waits_for_age),
+	KUNIT_CASE(hinting_overflow_is_lossless),
+	KUNIT_CASE(hinting_accounts_for_all),
+	KUNIT_CASE(hinting_limits_inflight),
+	KUNIT_CASE(hinting_survives_dead_device),
+	KUNIT_CASE(hinting_waits_for_room),
+	KUNIT_CASE(hinting_takes_unstamped),
+	KUNIT_CASE(hinting_stops_at_failure),
+	KUNIT_CASE(hinting_finds_covering_block),
+	{}
+};
+
+static struct kunit_suite hinting_test_suite = {
+	.name = "page_hinting",
+	.init = hinting_test_init,
+	.exit = hinting_test_exit,
+	.test_cases = hinting_test_cases,
+};
+
+kunit_test_suite(hinting_test_suite);
+
+MODULE_DESCRIPTION("Tests of page hinting");
+MODULE_LICENSE("GPL");
