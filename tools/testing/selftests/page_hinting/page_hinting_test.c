@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Functional tests of page hinting: that what the guest frees is reported, once
+ * and not too early, whatever happens meanwhile, and that the counters add up.
+ *
+ * All of it is seen through /sys/kernel/mm/page_hinting and /proc/vmstat. That
+ * memory keeps its content is for page_hinting_pattern to show.
+ */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "page_hinting_util.h"
+
+#define STEP		MIB(128)	/* what most tests free */
+#define FEW		MIB(16)		/* what per-CPU page lists can hold */
+#define CHURN		MIB(32)		/* what a child uses again and again */
+#define CHILDREN	2
+#define LOOPS		5
+
+#define SMALL_ORDER	4
+#define SMALL_PAGES	16
+
+#define CPU_ONLINE	"/sys/devices/system/cpu/cpu1/online"
+#define PM_TEST		"/sys/power/pm_test"
+#define PM_STATE	"/sys/power/state"
+#define PM_DELAY	"/sys/module/suspend/parameters/pm_test_delay"
+
+#define PFN_MASK	((1ULL << 55) - 1)
+
+static size_t percent(size_t bytes, unsigned int n)
+{
+	return bytes / 100 * n;
+}
+
+static int pass_if(bool good)
+{
+	return good ? KSFT_PASS : KSFT_FAIL;
+}
+
+/* Free touched memory, expect most to be told; blocks at its ends are shared. */
+static bool hints_arrive_of(size_t len)
+{
+	struct hints before;
+	char *mem = touch(len, MADV_NOHUGEPAGE);
+
+	if (!settle(&before))
+		return false;
+	munmap(mem, len);
+	return expect_reported(&before, percent(len, len > FEW ? 90 : 75));
+}
+
+static bool hints_arrive(void)
+{
+	return hints_arrive_of(STEP);
+}
+
+/* What is reported. */
+
+static int test_small_pages(void)
+{
+	return pass_if(hints_arrive());
+}
+
+/* Nothing of this need ever come to the free lists by itself. */
+static int test_few_pages(void)
+{
+	return pass_if(hints_arrive_of(FEW));
+}
+
+static int test_huge_pages(void)
+{
+	struct hints before;
+	size_t huge;
+	char *mem;
+
+	if (!thp_size())
+		return KSFT_SKIP;
+	mem = touch(STEP, MADV_HUGEPAGE);
+	huge = proc_number("/proc/self/smaps_rollup", "AnonHugePages") * 1024;
+	if (huge < percent(STEP, 90)) {
+		ksft_print_msg("%zu MiB of huge pages to be had\n", huge >> 20);
+		munmap(mem, STEP);
+		return KSFT_SKIP;
+	}
+	if (!settle(&before))
+		return KSFT_FAIL;
+	munmap(mem, STEP);
+	return pass_if(expect_reported(&before, percent(STEP, 90)));
+}
+
+/* Blocks that merge are told as what they have become: at most twice as much. */
+static int test_not_too_much(void)
+{
+	struct hints before, after;
+	size_t seen;
+
+	if (!settle(&before) || !hints_arrive() || !settle(&after))
+		return KSFT_FAIL;
+	seen = (after.reported - before.reported) * getpagesize();
+	if (seen <= 2 * STEP + NOISE)
+		return KSFT_PASS;
+	ksft_print_msg("%zu MiB reported for %zu\n", seen >> 20, STEP >> 20);
+	return KSFT_FAIL;
+}
+
+/* Writing the order has all free memory looked at again. */
+static int test_hinted_once(void)
+{
+	struct hints before;
+	size_t seen;
+
+	if (!hints_arrive() || !settle(&before))
+		return KSFT_FAIL;
+	sleep_ms(1000);
+	set_tunable("order", get_tunable("order"));
+	sleep_ms(1000);
+	seen = reported_since(&before);
+	if (seen <= STEP / 2)
+		return KSFT_PASS;
+	ksft_print_msg("%zu MiB reported of nothing freed\n", seen >> 20);
+	return KSFT_FAIL;
+}
+
+static int test_reuse(void)
+{
+	struct hints before, after;
+	size_t seen;
+
+	if (!hints_arrive() || !settle(&before))
+		return KSFT_FAIL;
+	munmap(touch(STEP, MADV_NOHUGEPAGE), STEP);
+	read_hints(&after);
+	seen = (after.reused - before.reused) * getpagesize();
+	if (seen >= percent(STEP, 80))
+		return KSFT_PASS;
+	ksft_print_msg("%zu of %zu MiB\n", seen >> 20, STEP >> 20);
+	return KSFT_FAIL;
+}
+
+static int test_overflow(void)
+{
+	struct hints before, after;
+	char *mem;
+
+	set_tunable("capture_entries", 4);
+	mem = touch(STEP, MADV_NOHUGEPAGE);
+	if (!settle(&before))
+		return KSFT_FAIL;
+	munmap(mem, STEP);
+	if (!expect_reported(&before, percent(STEP, 90)))
+		return KSFT_FAIL;
+	read_hints(&after);
+	if (after.overflowed > before.overflowed && after.swept > before.swept)
+		return KSFT_PASS;
+	ksft_print_msg("%lu overflowed, %lu swept\n",
+		       after.overflowed - before.overflowed,
+		       after.swept - before.swept);
+	return KSFT_FAIL;
+}
+
+static int test_min_age(void)
+{
+	const long age_ms = 2000, slack_ms = 20;
+	struct hints before;
+	long began, first;
+	char *mem;
+
+	set_tunable("min_age_ms", age_ms);
+	mem = touch(STEP, MADV_NOHUGEPAGE);
+	if (!settle(&before))
+		return KSFT_FAIL;
+	began = now_ms();
+	munmap(mem, STEP);
+	if (!expect_reported(&before, STEP / 2))
+		return KSFT_FAIL;
+	first = now_ms() - began;
+	if (first < age_ms - slack_ms) {
+		ksft_print_msg("reported after %ld ms\n", first);
+		return KSFT_FAIL;
+	}
+	return pass_if(expect_reported(&before, percent(STEP, 90)));
+}
+
+static int test_cap(void)
+{
+	unsigned long min, seen, most = 0;
+	long deadline = now_ms() + PATIENCE_MS;
+	struct hints before;
+	char *mem;
+
+	min = (getpagesize() / 1024) << max_page_order();
+	set_tunable("max_inflight_kb", min);
+	mem = touch(STEP, MADV_NOHUGEPAGE);
+	if (!settle(&before))
+		return KSFT_FAIL;
+	munmap(mem, STEP);
+	while (reported_since(&before) < percent(STEP, 90) &&
+	       now_ms() < deadline) {
+		seen = get_tunable("inflight_kb");
+		most = seen > most ? seen : most;
+	}
+	ksft_print_msg("%lu KiB in flight, %lu allowed\n", most, min);
+	return pass_if(most && most <= min &&
+		       expect_reported(&before, percent(STEP, 90)));
+}
+
+static int test_off_and_on(void)
+{
+	char *mem = touch(STEP, MADV_NOHUGEPAGE);
+	struct hints before;
+	size_t seen;
+
+	if (!settle(&before))
+		return KSFT_FAIL;
+	set_tunable("enabled", 0);
+	read_hints(&before);
+	munmap(mem, STEP);
+	sleep_ms(1000);
+	seen = reported_since(&before);
+	set_tunable("enabled", 1);
+	if (seen) {
+		ksft_print_msg("%zu KiB reported while off\n", seen >> 10);
+		return KSFT_FAIL;
+	}
+	return pass_if(expect_reported(&before, percent(STEP, 90)));
+}
+
+static int test_mem_free(void)
+{
+	struct hints hints;
+	size_t before, after;
+	int i;
+
+	/* Once for what only the first use of something allocates. */
+	if (!hints_arrive() || !settle(&hints))
+		return KSFT_FAIL;
+	before = free_memory();
+	for (i = 0; i < LOOPS; i++)
+		if (!hints_arrive())
+			return KSFT_FAIL;
+	if (!settle(&hints))
+		return KSFT_FAIL;
+	after = free_memory();
+	if (before < after + NOISE && after < before + NOISE)
+		return KSFT_PASS;
+	ksft_print_msg("%zu KiB were free, and are %zu\n", before >> 10,
+		       after >> 10);
+	return KSFT_FAIL;
+}
+
+/* Pieces smaller than a huge page. */
+
+/* Give back each second aligned piece of SMALL_PAGES pages, as memory has it. */
+static size_t free_pieces(char *mem, size_t len)
+{
+	size_t size = getpagesize(), freed = 0, i;
+	unsigned long long *map = malloc(len / size * sizeof(*map));
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	off_t from = (uintptr_t)mem / size * sizeof(*map);
+	ssize_t want = len / size * sizeof(*map);
+
+	if (!map || fd < 0 || pread(fd, map, want, from) != want)
+		ksft_exit_fail_perror("/proc/self/pagemap");
+	close(fd);
+	for (i = 0; i < len / size; i++) {
+		if (!((map[i] & PFN_MASK) / SMALL_PAGES & 1))
+			continue;
+		if (madvise(mem + i * size, size, MADV_DONTNEED))
+			ksft_exit_fail_perror("MADV_DONTNEED");
+		freed += size;
+	}
+	free(map);
+	return freed;
+}
+
+static int test_fragments(void)
+{
+	char *mem = touch(STEP, MADV_NOHUGEPAGE);
+	char *more = touch(STEP, MADV_NOHUGEPAGE);
+	unsigned long order = get_tunable("order");
+	struct hints before;
+	size_t freed, seen;
+	bool good;
+
+	/* What pieces there are already is told. */
+	set_tunable("order", SMALL_ORDER);
+	good = settle(&before);
+	set_tunable("order", order);
+	if (!good || !settle(&before))
+		return KSFT_FAIL;
+	/* No huge page comes free, so that nothing is captured ... */
+	freed = free_pieces(mem, STEP);
+	sleep_ms(1000);
+	seen = reported_since(&before);
+	if (freed < percent(STEP, 40) || seen > freed / 2) {
+		ksft_print_msg("%zu MiB freed, %zu reported in huge pages\n",
+			       freed >> 20, seen >> 20);
+		return KSFT_FAIL;
+	}
+	/* ... but found as soon as smaller pieces are looked for ... */
+	set_tunable("order", SMALL_ORDER);
+	good = expect_reported(&before, percent(freed, 80)) && settle(&before);
+	/* ... and from then on captured. */
+	freed = free_pieces(more, STEP);
+	good = good && expect_reported(&before, percent(freed, 80));
+	munmap(mem, STEP);
+	munmap(more, STEP);
+	return pass_if(good);
+}
+
+/* What may come between. */
+
+static pid_t children[CHILDREN];
+
+static void start_churn(void)
+{
+	int i;
+
+	for (i = 0; i < CHILDREN; i++) {
+		children[i] = fork();
+		if (children[i] < 0)
+			ksft_exit_fail_perror("fork");
+		while (!children[i])
+			munmap(touch(CHURN, i & 1 ? MADV_HUGEPAGE :
+						    MADV_NOHUGEPAGE), CHURN);
+	}
+}
+
+/* Did all of them live until now? */
+static bool stop_churn(void)
+{
+	bool good = true;
+	int i, status;
+
+	for (i = 0; i < CHILDREN; i++) {
+		kill(children[i], SIGKILL);
+		waitpid(children[i], &status, 0);
+		good &= WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+	}
+	if (!good)
+		ksft_print_msg("a child has ended early\n");
+	return good;
+}
+
+/* Write one text, and after a while another, several times, under load. */
+static bool toggle(const char *off_path, const char *off, const char *on_path,
+		   const char *on)
+{
+	int i, err = 0;
+	bool lived;
+
+	start_churn();
+	for (i = 0; i < LOOPS && !err; i++) {
+		sleep_ms(200);
+		err = write_text(off_path, off);
+		sleep_ms(200);
+		err = write_text(on_path, on) ?: err;
+	}
+	lived = stop_churn();
+	if (err)
+		ksft_print_msg("%s: %s\n", off_path, strerror(-err));
+	return lived && !err;
+}
+
+static int test_unbind(void)
+{
+	struct hints before;
+	char name[64], *mem;
+	int err;
+
+	if (!find_balloon(name, sizeof(name)))
+		return KSFT_SKIP;
+	if (!toggle(BALLOON_DIR "unbind", name, BALLOON_DIR "bind", name))
+		return KSFT_FAIL;
+	mem = touch(STEP, MADV_NOHUGEPAGE);
+	if (!settle(&before))
+		return KSFT_FAIL;
+	err = write_text(BALLOON_DIR "unbind", name);
+	munmap(mem, STEP);
+	err = write_text(BALLOON_DIR "bind", name) ?: err;
+	/* It may be another host: all free memory is told, old and new. */
+	if (err || !expect_reported(&before,
+				    percent(meminfo_bytes("MemFree"), 80)))
+		return KSFT_FAIL;
+	return pass_if(hints_arrive());
+}
+
+static int test_cpu_offline(void)
+{
+	if (access(CPU_ONLINE, W_OK))
+		return KSFT_SKIP;
+	return pass_if(toggle(CPU_ONLINE, "0", CPU_ONLINE, "1") &&
+		       hints_arrive());
+}
+
+static void run_on(int cpu)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus))
+		ksft_exit_fail_perror("sched_setaffinity");
+}
+
+/* A CPU goes with captures that have not aged: others see to them. */
+static int test_cpu_backlog(void)
+{
+	struct hints before;
+	bool good;
+	char *mem;
+
+	if (access(CPU_ONLINE, W_OK))
+		return KSFT_SKIP;
+	set_tunable("min_age_ms", 2000);
+	run_on(1);
+	mem = touch(STEP, MADV_NOHUGEPAGE);
+	good = settle(&before);
+	munmap(mem, STEP);
+	run_on(0);
+	good &= !write_text(CPU_ONLINE, "0") && reported_since(&before) < STEP / 2;
+	good = good && expect_reported(&before, percent(STEP, 90));
+	good &= !write_text(CPU_ONLINE, "1");
+	return pass_if(good);
+}
+
+static int test_suspend(void)
+{
+	char states[128] = "";
+	const char *state;
+	int err = 0, i;
+	bool lived;
+
+	read_text(PM_STATE, states, sizeof(states));
+	state = strstr(states, "mem") ? "mem" : "freeze";
+	if (!strstr(states, state) || write_text(PM_TEST, "devices"))
+		return KSFT_SKIP;
+	write_text(PM_DELAY, "1");
+	start_churn();
+	for (i = 0; i < 2 && !err; i++) {
+		sleep_ms(200);
+		err = write_text(PM_STATE, state);
+	}
+	lived = stop_churn();
+	write_text(PM_TEST, "none");
+	if (err)
+		ksft_print_msg("%s: %s\n", state, strerror(-err));
+	return pass_if(!err && lived && hints_arrive());
+}
+
+static const struct test {
+	const char *name;
+	int (*run)(void);
+} tests[] = {
+	{ "small pages are reported", test_small_pages },
+	{ "few pages are reported", test_few_pages },
+	{ "huge pages are reported", test_huge_pages },
+	{ "not much more than was freed is reported", test_not_too_much },
+	{ "what stays free is reported once", test_hinted_once },
+	{ "use after a hint is counted", test_reuse },
+	{ "an overflow loses nothing", test_overflow },
+	{ "min_age_ms is waited for", test_min_age },
+	{ "max_inflight_kb is kept to", test_cap },
+	{ "enabled stops it and starts it again", test_off_and_on },
+	{ "MemFree comes back", test_mem_free },
+	{ "pieces of a lower order are reported", test_fragments },
+	{ "the balloon goes and comes", test_unbind },
+	{ "a CPU goes and comes", test_cpu_offline },
+	{ "a CPU goes with its captures", test_cpu_backlog },
+	{ "devices are suspended", test_suspend },
+};
+
+/* Whatever a test did, in the end every capture and page is accounted for. */
+static void run(const struct test *test)
+{
+	struct tunables saved;
+	struct hints hints;
+	int result;
+
+	save_tunables(&saved);
+	result = test->run();
+	restore_tunables(&saved);
+	if (result == KSFT_PASS && !settle(&hints))
+		result = KSFT_FAIL;
+	ksft_test_result_report(result, "%s\n", test->name);
+}
+
+int main(void)
+{
+	size_t i;
+
+	ksft_print_header();
+	require_hinting();
+	ksft_set_plan(ARRAY_SIZE(tests));
+	for (i = 0; i < ARRAY_SIZE(tests); i++)
+		run(&tests[i]);
+	ksft_finished();
+}
