@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The steps of test/run: what is built, what is booted, and what must hold.
+
+Builds go on in the background; a step that needs one waits for it.
+"""
+import os
+import re
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import bars
+import guest
+import hostside
+import verdict
+from results import BUILDS, Result, command, log_of, of_tap, parse, tap_command
+
+SELFTESTS = guest.TOP / 'tools/testing/selftests/page_hinting'
+LINT_TIMEOUT = 1800
+BASES = ('6.12', 'mainline')
+
+
+def lint_house():
+    # It checks the patches of QEMU next to its source.
+    BUILDS.need('qemu')
+    return tap_command('lint house', ['scripts/lint', 'house'], LINT_TIMEOUT)
+
+
+def qtests():
+    BUILDS.need('qemu')
+    return tap_command('qtests', ['qemu/check'], 900)
+
+
+def harness():
+    BUILDS.need('qemu', '6.12 guest')
+    return tap_command('harness', ['test/selftest-harness'], 900)
+
+
+@dataclass
+class Boot:
+    """A guest that runs a test."""
+    name: str
+    program: Path
+    base: str = '6.12'
+    flavor: str = 'guest'
+    balloon: str = 'hinting'
+    args: list = field(default_factory=list)
+    append: str = ''
+    memory: int = 1024
+    timeout: float = 300
+    says: str = ''          # must stand in its results
+    reason: str = ''        # it must fail, and this must be why
+
+    def __call__(self):
+        BUILDS.need('qemu', f'{self.base} {self.flavor}')
+        program = guest.compile_c(
+            self.program, guest.BUILD / 'test' / self.base / self.program.stem,
+            '-I', guest.BUILD / self.base / 'work/tools/testing/selftests')
+        outcome = guest.run(guest.Spec(
+            kernel=guest.find_kernel(self.base, self.flavor), qemu=guest.find_qemu(),
+            program=[program, *self.args], out=log_of(self.name).with_suffix(''),
+            memory=self.memory, balloon=self.balloon, append=self.append, timeout=self.timeout))
+        return self.judge(outcome)
+
+    def judge(self, outcome):
+        found = verdict.judge(outcome)
+        tap = parse(outcome.tap)
+        if self.reason:
+            good = bool(re.search(self.reason, found.reason))
+            note = f'{found.reason or "it passed"}; expected: {self.reason}'
+            return Result(int(good), int(not good), 0, [] if good else [note], outcome.out)
+        wrong = found.reason
+        if not wrong and not any(self.says in line for line in outcome.tap):
+            wrong = f'no "{self.says}"'
+        return of_tap(tap, wrong, found.log or outcome.out)
+
+
+def kunit(base, flavor, **more):
+    """Its suite registers a device of its own, so there is no balloon."""
+    return Boot(f'kunit {base} {flavor}', guest.TOP / 'test/kunit.c', base, flavor, 'none',
+                append='kunit.enable=1 kunit.autorun=1', says='# Subtest: page_hinting', **more)
+
+
+def selftest(which, base, flavor, balloon, **more):
+    return Boot(f'selftest {which} {base} {flavor} {balloon}',
+                SELFTESTS / f'page_hinting_{which}.c', base, flavor, balloon, **more)
+
+
+def guests():
+    """All but those of the debug kernel."""
+    skip = partial(Boot, program=SELFTESTS / 'page_hinting_test.c', reason='0 passed, 1 skipped')
+    return [
+        kunit('6.12', 'guest'),
+        selftest('tunables', '6.12', 'guest', 'hinting'),
+        selftest('test', '6.12', 'guest', 'hinting'),
+        selftest('test', '6.12', 'guest', 'reporting'),
+        skip('nothing passes without a balloon', balloon='none'),
+        skip('nothing passes with page_hinting=off', balloon='reporting',
+             append='page_hinting=off'),
+        kunit('mainline', 'guest'),
+        selftest('tunables', 'mainline', 'guest', 'none'),
+        selftest('test', 'mainline', 'guest', 'hinting'),
+    ]
+
+
+def debug_guests():
+    seconds = int(os.environ.get('PATTERN_SECONDS') or 40)
+    return [
+        kunit('6.12', 'debug', timeout=600),
+        selftest('test', '6.12', 'debug', 'hinting', timeout=900),
+        selftest('pattern', '6.12', 'debug', 'hinting', args=[str(seconds)], memory=512,
+                 timeout=300 + 2 * seconds),
+    ]
+
+
+def steps():
+    """Names and what to call, in order; a build is shown where it is needed."""
+    build = [(f'build {what}', partial(BUILDS.result, what)) for what in BUILDS.COMMANDS]
+    boots = [(boot.name, boot) for boot in guests()]
+    return [
+        ('packages', partial(command, 'packages', [
+            'scripts/deps', 'series', 'kernel', 'qemu', 'test', 'lint'], 1200)),
+        *[(f'roundtrip {base}', partial(command, f'roundtrip {base}',
+                                        ['scripts/roundtrip', base])) for base in BASES],
+        ('a hunk that does not fit', hostside.spoiled_patch),
+        ('bad input', hostside.bad_input),
+        build[0],
+        ('lint house', lint_house),
+        *[(f'lint {base}', partial(tap_command, f'lint {base}', ['scripts/lint', base],
+                                   LINT_TIMEOUT)) for base in BASES],
+        ('qtests', qtests),
+        build[1],
+        ('harness', harness),
+        *boots[:6],
+        build[2],
+        *boots[6:],
+        build[3],
+        *[(boot.name, boot) for boot in debug_guests()],
+        *[(f'bars {kind}', partial(bars.check, kind)) for kind in bars.KINDS],
+    ]
