@@ -149,9 +149,9 @@ void __page_hinting_idle(void)
 }
 
 /*
- * Have a thread look. Its flag is set after whatever there is to see was made
- * visible, and hint_thread() clears it before it looks. RCU keeps the task from
- * going away: hint_stop() waits for readers after it cleared hint_running.
+ * Have a thread look: it sees what there is to see, or its flag stays set. RCU
+ * keeps the task from going away: hint_stop() waits for readers after it cleared
+ * hint_running.
  */
 void hint_kick(unsigned int cpu)
 {
@@ -161,7 +161,8 @@ void hint_kick(unsigned int cpu)
 	task = per_cpu(hint_task, cpu);
 	if (READ_ONCE(hint_running) && task) {
 		/* Pairs with smp_store_mb() in hint_thread(). */
-		smp_store_release(&per_cpu_ptr(&hint_cpu, cpu)->kick, true);
+		smp_mb();
+		WRITE_ONCE(per_cpu_ptr(&hint_cpu, cpu)->kick, true);
 		wake_up_process(task);
 	}
 	rcu_read_unlock();
@@ -406,6 +407,7 @@ int hint_cpu_dead(unsigned int cpu)
 	count_vm_events(PAGE_HINT_STALE, c->kept + c->nr - c->pos);
 	kvfree(c->slots[0]);
 	c->slots[0] = NULL;
+	hint_sweep_forget(cpu);
 	if (READ_ONCE(hint_running))
 		hint_sweep_all(false);
 	return 0;

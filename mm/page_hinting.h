@@ -121,6 +121,7 @@ enum hint_verdict {
  * @sgl: The blocks. First, so that its address names the batch.
  * @nents: Blocks in @sgl.
  * @zone: The zone that all of them are from.
+ * @since: When it was got, in jiffies.
  *
  * Owned by the thread that got it until report() succeeds, then by the device
  * until page_hinting_done().
@@ -129,6 +130,7 @@ struct hint_batch {
 	struct scatterlist sgl[PAGE_HINTING_BATCH];
 	unsigned int nents;
 	struct zone *zone;
+	unsigned long since;
 };
 
 /* An array entry is a pfn and, below it, the order of the block. */
@@ -216,7 +218,8 @@ enum hint_zone_flags {
  * @retry: The sweep met blocks that were too young.
  * @low: The sweep pauses because the zone can spare nothing.
  * @paused_at: When the last sweep ended or paused, in jiffies.
- * @waiter: The CPU whose timer ends the pause, -1 while nobody asked.
+ * @waiter: The CPU whose timer ends the pause, -1 while nobody asked. Given up
+ *	for a CPU that is dead, too.
  */
 struct hint_zone {
 	unsigned long in_flight;
@@ -255,7 +258,7 @@ extern atomic_long_t hint_inflight;
 extern struct hint_zone *hint_zones;
 extern struct smp_hotplug_thread hint_threads;
 extern bool hint_running;
-extern unsigned long hint_dev_failed;
+extern bool hint_dev_failed;
 
 /* mm/page_hinting.c: captures and threads */
 unsigned long hint_min_age(void);
@@ -269,6 +272,7 @@ enum hint_verdict hint_range(struct hint_look *look, struct zone *zone,
 			     unsigned long pfn, unsigned int order);
 enum hint_verdict hint_sweep_slice(struct hint_look *look, struct zone *zone);
 void hint_return(struct hint_batch *batch, int err);
+void hint_sweep_forget(unsigned int cpu);
 void hint_want_sweep(struct zone *zone, bool all);
 void hint_mark_range(unsigned long pfn, unsigned long nr_pages);
 void hint_hold_off(void);

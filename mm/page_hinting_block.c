@@ -211,22 +211,40 @@ static void hint_sweep_pause(struct hint_zone *hz, bool low)
 {
 	hz->low = low;
 	hz->paused_at = jiffies;
-	hz->waiter = -1;
+	WRITE_ONCE(hz->waiter, -1);
 }
 
 /* Is it too early to go on? Then one CPU has a timer, which is enough. */
 static bool hint_sweep_paused(struct hint_look *look, struct hint_zone *hz)
 {
 	unsigned long pause = hz->low ? HINT_RETRY : max(hint_min_age(), 1UL);
-	int cpu = raw_smp_processor_id();
+	int cpu = raw_smp_processor_id(), waiter = READ_ONCE(hz->waiter);
 
 	if (jiffies - hz->paused_at >= pause)
 		return false;
-	if (hz->waiter < 0 || !cpu_online(hz->waiter))
-		hz->waiter = cpu;
-	if (hz->waiter == cpu)
+	if (waiter < 0)
+		WRITE_ONCE(hz->waiter, cpu);
+	if (waiter < 0 || waiter == cpu)
 		hint_again(look, hz->paused_at + pause);
 	return true;
+}
+
+/**
+ * hint_sweep_forget - do not rely on a CPU's timer any more
+ * @cpu: the CPU, dead or without a thread; its timer does not run any more
+ *
+ * Whoever looks next at a zone that waited for it takes its place.
+ */
+void hint_sweep_forget(unsigned int cpu)
+{
+	struct zone *zone;
+
+	for_each_populated_zone(zone) {
+		struct hint_zone *hz = hint_zone_of(zone);
+
+		if (READ_ONCE(hz->waiter) == cpu)
+			WRITE_ONCE(hz->waiter, -1);
+	}
 }
 
 /* Begin a sweep where one is due, or go on with it. */

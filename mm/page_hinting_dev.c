@@ -23,9 +23,12 @@
 #define HINT_OOM_WAIT		(HZ / 5)
 #define HINT_DRAIN_WAIT		HZ
 
+/* A batch that was away for longer is not expected any more. */
+#define HINT_OVERDUE		HZ
+
 /* Pages with the host or on the way to or from it. */
 atomic_long_t hint_inflight = ATOMIC_LONG_INIT(0);
-static DECLARE_WAIT_QUEUE_HEAD(hint_idle);
+static DECLARE_WAIT_QUEUE_HEAD(hint_home);
 
 /* Per node and zone, allocated once. */
 struct hint_zone *hint_zones;
@@ -43,7 +46,7 @@ static DEFINE_MUTEX(hint_mutex);
 static struct page_hinting_dev *hint_dev;
 static bool hint_dev_new;
 bool hint_running;
-unsigned long hint_dev_failed;
+bool hint_dev_failed;
 static int hint_cpuhp_state;
 
 /* The tunables; see Documentation/ABI/testing/sysfs-kernel-mm-page_hinting. */
@@ -82,6 +85,7 @@ struct hint_batch *hint_get_batch(void)
 	sg_init_table(batch->sgl, PAGE_HINTING_BATCH);
 	batch->nents = 0;
 	batch->zone = NULL;
+	WRITE_ONCE(batch->since, jiffies);
 	return batch;
 }
 
@@ -99,8 +103,7 @@ void hint_put_batch(struct hint_batch *batch, bool kick)
 
 	/* Pairs with hint_starve(): it sees the batch, or is seen here. */
 	smp_mb__after_atomic();
-	if (hint_all_home())
-		wake_up(&hint_idle);
+	wake_up(&hint_home);
 	if (!kick)
 		return;
 	for_each_cpu(cpu, &hint_starved)
@@ -131,9 +134,7 @@ void hint_submit(struct hint_batch *batch)
 	if (!err)
 		return;
 
-	if (!test_and_set_bit(0, &hint_dev_failed))
-		pr_err("device failed (%d), no more hints until it is bound again\n",
-		       err);
+	WRITE_ONCE(hint_dev_failed, true);
 	page_hinting_done(batch->sgl, err);
 }
 
@@ -218,18 +219,33 @@ static void hint_stop(void)
 	cpumask_clear(&hint_starved);
 }
 
-/* Get back what is with the host, or as much as comes in time. */
+/* Is anything on its way that is not overdue? */
+static bool hint_answer_due(void)
+{
+	unsigned long out = hint_all_batches & ~READ_ONCE(hint_free_batches), i;
+
+	for_each_set_bit(i, &out, HINT_NR_BATCHES)
+		if (jiffies - READ_ONCE(hint_batches[i].since) < HINT_OVERDUE)
+			return true;
+	return false;
+}
+
+/*
+ * Get some of it back that is with the host; who needs more comes again, before
+ * anything is killed. A host that does not answer is not waited for.
+ */
 static int hint_oom_notify(struct notifier_block *nb, unsigned long unused,
 			   void *freed)
 {
-	long before = atomic_long_read(&hint_inflight), after;
+	long before = atomic_long_read(&hint_inflight), after = before;
 
 	hint_hold_off();
-	if (!before)
+	if (!before || !hint_answer_due())
 		return NOTIFY_OK;
 
-	wait_event_timeout(hint_idle, hint_all_home(), HINT_OOM_WAIT);
-	after = atomic_long_read(&hint_inflight);
+	wait_event_timeout(hint_home,
+			   (after = atomic_long_read(&hint_inflight)) < before,
+			   HINT_OOM_WAIT);
 	if (after < before)
 		*(unsigned long *)freed += before - after;
 	return NOTIFY_OK;
@@ -313,7 +329,7 @@ int page_hinting_register(struct page_hinting_dev *dev)
 
 	hint_all_batches = GENMASK(min(dev->max_batches, HINT_NR_BATCHES) - 1, 0);
 	hint_free_batches = hint_all_batches;
-	hint_dev_failed = 0;
+	hint_dev_failed = false;
 	hint_dev = dev;
 	hint_dev_new = true;
 	if (hint_wanted)
@@ -346,7 +362,7 @@ void page_hinting_unregister(struct page_hinting_dev *dev)
 		return;
 
 	hint_stop();
-	wait_event_timeout(hint_idle, hint_all_home(), HINT_DRAIN_WAIT);
+	wait_event_timeout(hint_home, hint_all_home(), HINT_DRAIN_WAIT);
 	unregister_oom_notifier(&hint_oom_nb);
 	hint_dev = NULL;
 }
@@ -402,9 +418,13 @@ int hint_set_capture_entries(unsigned int entries)
 
 	hint_stop();
 	err = hint_start();
-	if (err) {
-		hint_capture_entries = old;
-		pr_err("off: cannot start again (%d)\n", err);
+	if (!err)
+		return 0;
+
+	hint_capture_entries = old;
+	if (hint_start()) {
+		WRITE_ONCE(hint_wanted, false);
+		pr_err("off: the threads do not start again (%d)\n", err);
 	}
 	return err;
 }

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the tests of page hinting look at, and the device that they register: it
+ * notes what it is told and answers as each test wants it to.
+ */
+#ifndef _MM_TESTS_PAGE_HINTING_KUNIT_H
+#define _MM_TESTS_PAGE_HINTING_KUNIT_H
+
+#include <kunit/test.h>
+#include <linux/delay.h>
+#include <linux/gfp.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+
+#include "../internal.h"
+#include "../page_hinting.h"
+
+#define TEST_WAIT_MS	5000
+/* Several ticks, so that the CPU goes idle. */
+#define TEST_POLL_MS	20
+#define TEST_BLOCKS	48
+
+/**
+ * struct test_dev - the device
+ * @dev: what is registered
+ * @hold: Keep what is reported and do not answer.
+ * @err: What report() returns.
+ * @lock: Protects what follows.
+ * @held: What was kept.
+ * @nr_held: How much of it.
+ * @ranges: Ranges that were reported.
+ * @watched: First pfns to look out for.
+ * @seen: How often each was in a range.
+ * @bad: A range that was not free memory of a power of two of pages.
+ */
+struct test_dev {
+	struct page_hinting_dev dev;
+	bool hold;
+	int err;
+	/* Protects the fields below. */
+	spinlock_t lock;
+	struct scatterlist *held[HINT_NR_BATCHES];
+	unsigned int nr_held;
+	unsigned long ranges;
+	unsigned long watched[TEST_BLOCKS];
+	unsigned int seen[TEST_BLOCKS];
+	bool bad;
+};
+
+/* What a test may change. */
+struct test_tunables {
+	unsigned int min_age_ms;
+	unsigned long max_inflight_pages;
+	unsigned int capture_entries;
+};
+
+static struct test_dev test_dev;
+static struct test_tunables test_saved;
+static struct page *test_pages[TEST_BLOCKS];
+
+static void test_note_range(struct test_dev *t, struct scatterlist *sg)
+{
+	unsigned long pfn = page_to_pfn(sg_page(sg));
+	unsigned long nr = sg->length >> PAGE_SHIFT;
+	int i;
+
+	t->ranges++;
+	if (!is_power_of_2(nr) || pfn & (nr - 1) || PageBuddy(sg_page(sg)) ||
+	    page_count(sg_page(sg)))
+		t->bad = true;
+
+	for (i = 0; i < TEST_BLOCKS; i++)
+		if (t->watched[i] && t->watched[i] >= pfn &&
+		    t->watched[i] < pfn + nr)
+			t->seen[i]++;
+}
+
+static int test_report(struct page_hinting_dev *dev, struct scatterlist *sgl,
+		       unsigned int nents)
+{
+	struct test_dev *t = container_of(dev, struct test_dev, dev);
+	struct scatterlist *sg;
+	unsigned int i, n = 0;
+
+	if (t->err)
+		return t->err;
+
+	spin_lock(&t->lock);
+	for_each_sg(sgl, sg, nents, i) {
+		test_note_range(t, sg);
+		n = i + 1;
+		if (sg_is_last(sg))
+			break;
+	}
+	if (n != nents || !sg_is_last(&sgl[nents - 1]))
+		t->bad = true;
+	if (t->hold)
+		t->held[t->nr_held++] = sgl;
+	spin_unlock(&t->lock);
+
+	if (!t->hold)
+		page_hinting_done(sgl, 0);
+	return 0;
+}
+
+/* Answer what was kept. */
+static unsigned int test_answer(int err)
+{
+	struct scatterlist *sgl;
+	unsigned int n = 0;
+
+	for (;;) {
+		spin_lock(&test_dev.lock);
+		sgl = test_dev.nr_held ? test_dev.held[--test_dev.nr_held] : NULL;
+		spin_unlock(&test_dev.lock);
+		if (!sgl)
+			return n;
+		page_hinting_done(sgl, err);
+		n++;
+	}
+}
+
+/* Wait for @cond, for as long as a busy emulated machine may need. */
+#define test_wait_for(cond) ({						\
+	int __ms = 0;							\
+	bool __ok;							\
+	for (; !(__ok = (cond)) && __ms < TEST_WAIT_MS; __ms += TEST_POLL_MS) \
+		msleep(TEST_POLL_MS);					\
+	__ok;								\
+})
+
+/* Free blocks of hint order that are not marked, isolated ones aside. */
+static unsigned long test_unmarked(void)
+{
+	unsigned long pfn, flags, n = 0;
+	struct zone *zone;
+
+	for_each_populated_zone(zone) {
+		spin_lock_irqsave(&zone->lock, flags);
+		for (pfn = ALIGN(zone->zone_start_pfn, 1UL << page_hinting_order);
+		     pfn < zone_end_pfn(zone);
+		     pfn += 1UL << page_hinting_order) {
+			struct page *page = pfn_to_online_page(pfn);
+
+			if (page && page_zone(page) == zone && PageBuddy(page) &&
+			    page_private(page) >= page_hinting_order &&
+			    !PageReported(page))
+				n++;
+		}
+		spin_unlock_irqrestore(&zone->lock, flags);
+	}
+	return n;
+}
+
+/* Everything that is free was hinted and is back. */
+static bool test_quiet(void)
+{
+	return !test_unmarked() && !atomic_long_read(&hint_inflight);
+}
+
+static unsigned long test_event(enum vm_event_item item)
+{
+	static unsigned long events[NR_VM_EVENT_ITEMS];
+
+	all_vm_events(events);
+	return events[item];
+}
+
+/* Allocate blocks of hint order and have the device look out for them. */
+static void test_alloc(struct kunit *test, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		test_pages[i] = alloc_pages(GFP_KERNEL | __GFP_NOWARN,
+					    page_hinting_order);
+		KUNIT_ASSERT_NOT_NULL(test, test_pages[i]);
+		test_dev.seen[i] = 0;
+		WRITE_ONCE(test_dev.watched[i], page_to_pfn(test_pages[i]));
+	}
+}
+
+static void test_free(unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		if (test_pages[i])
+			__free_pages(test_pages[i], page_hinting_order);
+	memset(test_pages, 0, sizeof(test_pages));
+}
+
+static unsigned int test_nr_seen(unsigned int n)
+{
+	unsigned int i, seen = 0;
+
+	for (i = 0; i < n; i++)
+		seen += !!READ_ONCE(test_dev.seen[i]);
+	return seen;
+}
+
+static void test_start(struct kunit *test)
+{
+	int err = page_hinting_register(&test_dev.dev);
+
+	if (err == -EBUSY)
+		kunit_skip(test, "a device is bound");
+	KUNIT_ASSERT_EQ(test, err, 0);
+}
+
+#endif /* _MM_TESTS_PAGE_HINTING_KUNIT_H */
