@@ -22,7 +22,8 @@ struct scatterlist;
  *	several CPUs at once. Must not wait for the host. Returns 0 when the
  *	ranges were queued: the device then owns them and answers with exactly
  *	one page_hinting_done() for @sgl. Returns an error when it is of no more
- *	use: the ranges stay with the caller, and it is not called again.
+ *	use, after it has said so to the user: the ranges stay with the caller,
+ *	and it is not called again.
  * @max_batches: Batches of PAGE_HINTING_BATCH ranges that fit into the queue
  *	of the device at once, at least 1.
  */
