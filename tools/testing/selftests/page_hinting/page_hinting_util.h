@@ -25,6 +25,10 @@
 /* Others allocate and free, too: growth up to this says nothing. */
 #define NOISE		MIB(8)
 
+/* What most tests free, and what per-CPU page lists can hold. */
+#define STEP		MIB(128)
+#define FEW		MIB(16)
+
 /* What should happen soon has to happen within this time. */
 #define PATIENCE_MS	20000
 
@@ -391,6 +395,57 @@ static inline void require_hinting(void)
 		ksft_exit_skip("no virtio balloon that takes hints\n");
 	if (!get_tunable("enabled"))
 		ksft_exit_skip("page hinting is turned off\n");
+}
+
+static inline size_t percent(size_t bytes, unsigned int n)
+{
+	return bytes / 100 * n;
+}
+
+static inline int pass_if(bool good)
+{
+	return good ? KSFT_PASS : KSFT_FAIL;
+}
+
+/* Free touched memory, expect most to be told; blocks at its ends are shared. */
+static inline bool hints_arrive_of(size_t len)
+{
+	struct hints before;
+	char *mem = touch(len, MADV_NOHUGEPAGE);
+
+	if (!settle(&before))
+		return false;
+	munmap(mem, len);
+	return expect_reported(&before, percent(len, len > FEW ? 90 : 75));
+}
+
+static inline bool hints_arrive(void)
+{
+	return hints_arrive_of(STEP);
+}
+
+struct test {
+	const char *name;
+	int (*run)(void);
+};
+
+/* Whatever a test did, in the end every capture and page is accounted for. */
+static inline void run_tests(const struct test *tests, size_t nr)
+{
+	struct tunables saved;
+	struct hints hints;
+	int result;
+
+	ksft_set_plan(nr);
+	for (; nr; nr--, tests++) {
+		save_tunables(&saved);
+		result = tests->run();
+		restore_tunables(&saved);
+		if (result == KSFT_PASS && !settle(&hints))
+			result = KSFT_FAIL;
+		ksft_test_result_report(result, "%s\n", tests->name);
+	}
+	ksft_finished();
 }
 
 #endif /* PAGE_HINTING_UTIL_H */
