@@ -172,7 +172,7 @@ def python(house):
 
 def qemu_checkpatch(house):
     src = TOP / 'build/qemu/src'
-    patches = [TOP / path for path in house.paths if re.match(r'qemu/patches/.*\.patch$', path)]
+    patches = [TOP / path for path in house.paths if re.match(r'qemu/.*\.patch$', path)]
     if not patches:
         raise Fail('there are no patches in qemu/patches')
     if not (src / 'scripts/checkpatch.pl').exists():
