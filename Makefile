@@ -4,7 +4,7 @@
 BASE ?= 6.12
 FLAVOR ?= guest
 
-.PHONY: help demo test kernel qemu series tree export lint bisect update clean
+.PHONY: help demo test soak mutants coverage kernel qemu series tree export lint bisect update clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,7 +16,16 @@ demo: ## the main job: two guests side by side; host memory coming back [HOST=sy
 test: ## everything CI runs
 	@test/run
 
-kernel: ## build/BASE/FLAVOR/arch/x86/boot/bzImage [FLAVOR=guest or debug]
+soak: ## the long tests: SOAK_MINUTES (30) for each kind
+	@test/run --soak
+
+mutants: ## test the tests: each of many deliberate mistakes has to be noticed
+	@test/mutants
+
+coverage: ## the lines of mm/page_hinting*.c that tests in a guest run
+	@test/coverage
+
+kernel: ## build/BASE/FLAVOR/arch/x86/boot/bzImage [FLAVOR=guest, debug, rt, kcsan, gcov]
 	@scripts/kernel $(BASE) $(FLAVOR)
 
 qemu: ## build/qemu/qemu-system-x86_64

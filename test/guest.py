@@ -23,11 +23,15 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent
 BUILD = TOP / 'build'
 TAP_PORT = 'org.page-hinting.tap'
+MONITOR_PORT = 'org.page-hinting.monitor'
 END_OF_RUN = '# end of run'
 BALLOONS = {
-    'none': None,
-    'reporting': 'virtio-balloon-pci,id=balloon,free-page-reporting=on',
-    'hinting': 'virtio-balloon-pci,id=balloon,page-hinting=on',
+    'none': [],
+    'reporting': ['virtio-balloon-pci,id=balloon,free-page-reporting=on'],
+    'hinting': ['virtio-balloon-pci,id=balloon,page-hinting=on'],
+    # It can be unplugged, and its guest may tell QEMU what to do.
+    'faults': ['pcie-root-port,id=root1,chassis=1',
+               'virtio-balloon-pci,id=balloon,page-hinting=on,bus=root1'],
 }
 # The guest clock then counts instructions, 1 ns each, and a run repeats exactly.
 # Such a guest hangs in SeaBIOS and on I/O that threads of QEMU do: hence the PVH
@@ -91,7 +95,12 @@ def find_kernel(base, flavor):
     return path
 
 
-def find_qemu(choice=None):
+def find_qemu(choice=None, balloon=None):
+    if balloon == 'faults':
+        path = BUILD / 'qemu/qemu-system-x86_64-faults'
+        if not path.exists():
+            raise Trouble('no build/qemu/qemu-system-x86_64-faults; run: qemu/build faults')
+        return str(path)
     if not choice and os.environ.get('HOST') == 'system':
         choice = 'qemu-system-x86_64'
     if choice:
@@ -140,6 +149,14 @@ def compile_c(source, target, *flags):
     return target
 
 
+def compile_test(source, base):
+    """A test that may include what the selftests of the kernel share."""
+    selftests = [BUILD / base / 'work/tools/testing/selftests',
+                 TOP / 'tools/testing/selftests/page_hinting']
+    return compile_c(source, BUILD / 'test' / base / source.stem,
+                     *[flag for path in selftests for flag in ('-I', path)])
+
+
 def newc(name, mode, data=b''):
     """One entry of an initramfs."""
     path = name.encode() + b'\0'
@@ -154,6 +171,9 @@ def write_initramfs(spec):
     inside = '/' + program.name
     command = '\n'.join([inside, *spec.program[1:]]) + '\n'
     files = {'/init': compile_c(TOP / 'test/init.c', BUILD / 'test/init'), inside: program}
+    # Where the balloon is a module, init loads it.
+    for module in spec.kernel.parent.glob('../../../drivers/virtio/virtio_balloon.ko'):
+        files[f'/{module.name}'] = module
     files.update(spec.files)
     parts = [newc('cmd', stat.S_IFREG | 0o644, command.encode())]
     for name, path in files.items():
@@ -175,11 +195,11 @@ def command_line(spec, fds):
             '-append', f'{append} {spec.append}'.strip(),
             '-chardev', f'socket,id=qmp,fd={fds["qmp"]}', '-mon', 'chardev=qmp,mode=control',
             '-device', 'virtio-serial-pci' + synchronous]
-    for i, name in enumerate([TAP_PORT, *spec.ports]):
+    for i, name in enumerate(name for name in fds if name != 'qmp'):
         args += ['-chardev', f'socket,id=port{i},fd={fds[name]}',
                  '-device', f'virtserialport,chardev=port{i},name={name}']
-    if BALLOONS[spec.balloon]:
-        args += ['-device', BALLOONS[spec.balloon] + synchronous]
+    for device in BALLOONS[spec.balloon]:
+        args += ['-device', device + synchronous]
     return args + spec.qemu_args
 
 
@@ -214,6 +234,8 @@ class Guest:
         self.spec = spec
         self.outcome = Outcome(spec.out, [])
         self.handlers = {TAP_PORT: self.tap_line, **spec.ports}
+        if spec.balloon == 'faults':
+            self.handlers[MONITOR_PORT] = self.monitor_line
         self.sockets, self.partial = {}, {}
         self.selector = selectors.DefaultSelector()
         self.process = None
@@ -246,6 +268,16 @@ class Guest:
             # The guest waits for this, so that no line of its own is lost.
             with contextlib.suppress(OSError):
                 self.sockets[TAP_PORT].sendall(b'\n')
+
+    def monitor_line(self, line):
+        """A QMP command, answered with a line: "ok", or what is wrong."""
+        try:
+            request = json.loads(line)
+            self.qmp.ask(request['execute'], **request.get('arguments', {}))
+            answer = 'ok'
+        except (Trouble, ValueError, KeyError) as error:
+            answer = str(error) or 'error'
+        self.sockets[MONITOR_PORT].sendall(answer.encode() + b'\n')
 
     def receive(self, name):
         """Take what a port has to say. QEMU closes its end when it ends."""

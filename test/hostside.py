@@ -32,7 +32,7 @@ REFUSALS = (
     Refusal(['make', 'series', 'BASE=../bases/6.12'], r'no kernel base .*; there is: '),
     Refusal(['make', 'lint', 'BASE=nope'], r"no kernel base 'nope'; there is: .*\b6\.12\b"),
     Refusal(['scripts/deps', 'nope'], r"no group 'nope'; there is: .*\bkernel\b"),
-    Refusal(['scripts/kernel'], r'usage: kernel BASE guest\|debug$'),
+    Refusal(['scripts/kernel'], r'usage: kernel BASE FLAVOR$'),
     Refusal(['test/boot', '--base', 'nope', 'test/kunit.c'],
             r'no build/nope/\S+; run: make kernel BASE=nope'),
     Refusal(['test/boot', '--kernel', '/dev/null', '--qemu', 'qemu-nope', 'test/kunit.c'],

@@ -7,19 +7,24 @@
  * Whatever goes wrong keeps "# end of run" from being sent: the host takes
  * the lack of it for a failure.
  */
+#define _XOPEN_SOURCE 700
+#define _DEFAULT_SOURCE
 #include <errno.h>
+#include <ftw.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "port.h"
 
 #define ARGS_MAX	32
 #define ARGS_SIZE	4096
+#define COVERAGE_MAX	65536
 #define ACK_TIMEOUT_MS	30000
 
 static int port = -1;
@@ -60,6 +65,17 @@ static void mount_one(const char *type, const char *where)
 		fail("make", where);
 	if (mount(type, where, type, 0, NULL) && errno != EBUSY)
 		fail("mount", where);
+}
+
+static void load_module(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 && errno == ENOENT)
+		return;
+	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0))
+		fail("load", path);
+	close(fd);
 }
 
 static void read_command(char **argv)
@@ -103,6 +119,32 @@ static int run(char **argv)
 	return status;
 }
 
+/* A file of what lines have run, as a line of hexadecimal digits. */
+static int show_coverage(const char *path, const struct stat *info, int type,
+			 struct FTW *ftw)
+{
+	static unsigned char data[COVERAGE_MAX];
+	static char text[2 * COVERAGE_MAX + 1];
+	const char *name = path + ftw->base;
+	ssize_t len, i;
+	int fd;
+
+	(void)info;
+	if (type != FTW_F || !strstr(name, ".gcda"))
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		fail("open", path);
+	len = read(fd, data, sizeof(data));
+	close(fd);
+	for (i = 0; i < len; i++)
+		sprintf(text + 2 * i, "%02x", data[i]);
+	say("\n# gcov %s ", name);
+	if (write(port, text, strlen(text)) < 0)
+		fail("write", name);
+	return 0;
+}
+
 /* A port's write returns before the host has read: wait for its answer. */
 static void await_host(void)
 {
@@ -126,8 +168,10 @@ int main(void)
 	port = port_open("org.page-hinting.tap");
 	if (port < 0)
 		fail("open", "the port org.page-hinting.tap");
+	load_module("/virtio_balloon.ko");
 	read_command(argv);
 	status = run(argv);
+	nftw("/sys/kernel/debug/gcov", show_coverage, 16, FTW_PHYS);
 	/* The program may have left a line without its end. */
 	if (WIFSIGNALED(status))
 		say("\n# killed by signal %d\n", WTERMSIG(status));

@@ -3,8 +3,10 @@
 
 Builds go on in the background; a step that needs one waits for it.
 """
+import itertools
 import os
 import re
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,10 @@ from results import BUILDS, Result, command, log_of, of_tap, parse, tap_command
 SELFTESTS = guest.TOP / 'tools/testing/selftests/page_hinting'
 LINT_TIMEOUT = 1800
 BASES = ('6.12', 'mainline')
+# Two nodes, and slots for more memory.
+ROOM = ['-m', 'slots=2,maxmem=4G',
+        '-object', 'memory-backend-ram,id=near,size=512M', '-numa', 'node,memdev=near,cpus=0',
+        '-object', 'memory-backend-ram,id=far,size=512M', '-numa', 'node,memdev=far,cpus=1']
 
 
 def lint_house():
@@ -47,19 +53,19 @@ class Boot:
     args: list = field(default_factory=list)
     append: str = ''
     memory: int = 1024
+    qemu_args: list = field(default_factory=list)
     timeout: float = 300
     says: str = ''          # must stand in its results
     reason: str = ''        # it must fail, and this must be why
 
     def __call__(self):
         BUILDS.need('qemu', f'{self.base} {self.flavor}')
-        program = guest.compile_c(
-            self.program, guest.BUILD / 'test' / self.base / self.program.stem,
-            '-I', guest.BUILD / self.base / 'work/tools/testing/selftests')
+        program = guest.compile_test(self.program, self.base)
         outcome = guest.run(guest.Spec(
-            kernel=guest.find_kernel(self.base, self.flavor), qemu=guest.find_qemu(),
+            kernel=guest.find_kernel(self.base, self.flavor), qemu=guest.find_qemu(None, self.balloon),
             program=[program, *self.args], out=log_of(self.name).with_suffix(''),
-            memory=self.memory, balloon=self.balloon, append=self.append, timeout=self.timeout))
+            memory=self.memory, balloon=self.balloon, append=self.append,
+            qemu_args=self.qemu_args, timeout=self.timeout))
         return self.judge(outcome)
 
     def judge(self, outcome):
@@ -86,6 +92,25 @@ def selftest(which, base, flavor, balloon, **more):
                 SELFTESTS / f'page_hinting_{which}.c', base, flavor, balloon, **more)
 
 
+def house(which, base, flavor, balloon='faults', **more):
+    """A test for which the host has to do something, or that is of this house."""
+    return Boot(f'{which} {base} {flavor}', guest.TOP / f'test/{which}.c', base, flavor, balloon,
+                **more)
+
+
+def poisons(base):
+    """Free pages have a content that somebody looks at: it must be what it was."""
+    refuse = ['-global', 'virtio-balloon-device.page-poison=off']
+    pattern = SELFTESTS / 'page_hinting_pattern.c'
+    for append in ('init_on_free=1', 'page_poison=1', 'init_on_alloc=1'):
+        yield Boot(f'pattern {base} debug {append}', pattern, base, 'debug', args=['8'],
+                   append=append, memory=512, timeout=300)
+        if append != 'init_on_alloc=1':
+            yield Boot(f'nothing passes with {append} and a host that does not know', pattern,
+                       base, 'debug', append=append, qemu_args=refuse,
+                       reason='0 passed, 1 skipped')
+
+
 def guests():
     """All but those of the debug kernel."""
     skip = partial(Boot, program=SELFTESTS / 'page_hinting_test.c', reason='0 passed, 1 skipped')
@@ -94,12 +119,15 @@ def guests():
         selftest('tunables', '6.12', 'guest', 'hinting'),
         selftest('test', '6.12', 'guest', 'hinting'),
         selftest('test', '6.12', 'guest', 'reporting'),
+        selftest('lifecycle', '6.12', 'guest', 'hinting'),
+        house('faults', '6.12', 'guest'),
         skip('nothing passes without a balloon', balloon='none'),
         skip('nothing passes with page_hinting=off', balloon='reporting',
              append='page_hinting=off'),
         kunit('mainline', 'guest'),
         selftest('tunables', 'mainline', 'guest', 'none'),
         selftest('test', 'mainline', 'guest', 'hinting'),
+        selftest('lifecycle', 'mainline', 'guest', 'hinting'),
     ]
 
 
@@ -108,8 +136,62 @@ def debug_guests():
     return [
         kunit('6.12', 'debug', timeout=600),
         selftest('test', '6.12', 'debug', 'hinting', timeout=900),
+        selftest('lifecycle', '6.12', 'debug', 'hinting', timeout=900),
+        house('faults', '6.12', 'debug', timeout=900),
+        house('memory', '6.12', 'debug', qemu_args=ROOM, timeout=900,
+              append='memhp_default_state=online_movable cma=64M'),
+        house('injection', '6.12', 'debug', 'hinting', timeout=900),
+        house('module', '6.12', 'debug', 'hinting'),
+        *poisons('6.12'),
         selftest('pattern', '6.12', 'debug', 'hinting', args=[str(seconds)], memory=512,
                  timeout=300 + 2 * seconds),
+    ]
+
+
+@dataclass
+class Loop:
+    """Guests over and over again, until the time is up."""
+    boots: list
+    seconds: int
+
+    def __call__(self):
+        total, end = Result(), time.monotonic() + self.seconds
+        for boot in itertools.cycle(self.boots):
+            result = boot()
+            total.passed += result.passed
+            total.failed += result.failed
+            total.skipped += result.skipped
+            total.notes += [f'{boot.name}: {note}' for note in result.notes
+                            if note not in ' '.join(total.notes)]
+            total.log = result.log if result.failed else total.log
+            if result.failed or time.monotonic() > end:
+                return total
+
+
+def soak():
+    """What only time, or a kernel of its own, can show."""
+    minutes = int(os.environ.get('SOAK_MINUTES') or 30)
+    seconds = minutes * 60
+    pattern = SELFTESTS / 'page_hinting_pattern.c'
+    long = partial(Boot, program=pattern, args=[str(seconds)], memory=512,
+                   timeout=600 + 2 * seconds)
+    boots = [
+        long('soak debug', flavor='debug'),
+        long('soak debug_pagealloc', flavor='debug', append='debug_pagealloc=on'),
+        long('soak page_poison', flavor='debug', append='page_poison=1'),
+        long('soak kcsan', flavor='kcsan', append='panic_on_warn=0'),
+        long('soak rt', flavor='rt'),
+        kunit('6.12', 'rt', timeout=600),
+        selftest('test', '6.12', 'rt', 'hinting', timeout=900),
+        selftest('lifecycle', '6.12', 'rt', 'hinting', timeout=900),
+        selftest('test', '6.12', 'kcsan', 'hinting', timeout=900, append='panic_on_warn=0'),
+    ]
+    loop = [boot for boot in debug_guests() if boot.program != pattern]
+    return [
+        ('packages', partial(command, 'packages', ['scripts/deps', 'kernel', 'qemu', 'test'], 1200)),
+        ('qtests', partial(tap_command, 'qtests', ['qemu/check', 'slow'], 7200)),
+        *[(boot.name, boot) for boot in boots],
+        (f'all tests for {minutes} minutes', Loop(loop, seconds)),
     ]
 
 
@@ -131,9 +213,9 @@ def steps():
         ('qtests', qtests),
         build[1],
         ('harness', harness),
-        *boots[:6],
+        *boots[:8],
         build[2],
-        *boots[6:],
+        *boots[8:],
         build[3],
         *[(boot.name, boot) for boot in debug_guests()],
         *[(f'bars {kind}', partial(bars.check, kind)) for kind in bars.KINDS],

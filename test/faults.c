@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A host that breaks its promises: the guest runs on, gets its pages back and
+ * says what happened once. For a QEMU with qemu/faults.patch, whose balloon is
+ * called "balloon" and sits in the port "root1".
+ */
+#define _GNU_SOURCE
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "host.h"
+#include "page_hinting_util.h"
+
+#define OOM_STEP	MIB(1)
+#define OOM_NOISE	MIB(12)
+#define STALL_MS	1500
+#define COMPLAINT	"no more page hinting"
+#define BACKEND		"/machine/peripheral/balloon/virtio-backend"
+
+static char balloon[64];
+
+static void set_fault(const char *fault)
+{
+	char request[256];
+
+	snprintf(request, sizeof(request),
+		 "{\"execute\": \"qom-set\", \"arguments\": {\"path\": \"" BACKEND
+		 "\", \"property\": \"x-hinting-fault\", \"value\": \"%s\"}}", fault);
+	tell_host(request);
+}
+
+/* A balloon that is plugged again has another name. */
+static bool balloon_there(void)
+{
+	return find_balloon(balloon, sizeof(balloon));
+}
+
+static bool wait_until(bool (*is_so)(void))
+{
+	long deadline = now_ms() + PATIENCE_MS;
+
+	while (!is_so()) {
+		if (now_ms() > deadline)
+			return false;
+		sleep_ms(POLL_MS);
+	}
+	return true;
+}
+
+static bool nothing_in_flight(void)
+{
+	return !get_tunable("inflight_kb");
+}
+
+static bool balloon_gone(void)
+{
+	char name[64];
+
+	return !find_balloon(name, sizeof(name));
+}
+
+static bool expect(bool good, const char *what)
+{
+	if (!good)
+		ksft_print_msg("not so: %s\n", what);
+	return good;
+}
+
+static void free_some(void)
+{
+	munmap(touch(STEP, MADV_NOHUGEPAGE), STEP);
+}
+
+/* Free memory to a host that does not answer, until no more is sent. */
+static bool stall(void)
+{
+	unsigned long seen;
+
+	set_fault("hold");
+	free_some();
+	sleep_ms(STALL_MS);
+	seen = get_tunable("inflight_kb");
+	ksft_print_msg("%lu KiB in flight\n", seen);
+	return expect(seen, "something is in flight") &&
+	       expect(seen <= get_tunable("max_inflight_kb"), "no more than may be") &&
+	       expect(seen <= meminfo_bytes("MemTotal") / 1024 / 32,
+		      "no more than 1/32 of memory");
+}
+
+static bool rebind(void)
+{
+	int err = write_text(BALLOON_DIR "unbind", balloon);
+	bool good = expect(!err, "unbind works");
+
+	good &= expect(nothing_in_flight(), "all is back after unbind");
+	err = write_text(BALLOON_DIR "bind", balloon);
+	return good && expect(!err, "bind works");
+}
+
+/* How often the kernel has said it, since it started. */
+static unsigned int complaints(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	unsigned int seen = 0;
+	char line[2048];
+	ssize_t n;
+
+	if (fd < 0)
+		ksft_exit_fail_perror("/dev/kmsg");
+	while ((n = read(fd, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
+		line[n > 0 ? n : 0] = '\0';
+		seen += !!strstr(line, COMPLAINT);
+	}
+	close(fd);
+	return seen;
+}
+
+/* It never answers: the guest runs on, and unbinding brings the pages back. */
+static int test_never(void)
+{
+	struct hints before, after;
+	bool good;
+
+	good = settle(&before) && stall();
+	read_hints(&before);
+	free_some();
+	sleep_ms(STALL_MS);
+	read_hints(&after);
+	good &= expect(after.reported == before.reported, "nothing is reported");
+	good &= rebind();
+	set_fault("none");
+	return pass_if(good && hints_arrive());
+}
+
+/* It answers in the end, the last batch first. */
+static int test_late(void)
+{
+	struct hints before;
+	bool good = settle(&before) && stall();
+
+	set_fault("none");
+	return pass_if(good && expect_reported(&before, percent(STEP, 90)));
+}
+
+static bool works_in_spite_of(const char *fault)
+{
+	bool good;
+
+	set_fault(fault);
+	good = hints_arrive();
+	set_fault("none");
+	return good && hints_arrive();
+}
+
+static int test_length(void)
+{
+	return pass_if(works_in_spite_of("length"));
+}
+
+static int test_spurious(void)
+{
+	return pass_if(works_in_spite_of("spurious"));
+}
+
+/* The queue cannot be used any more, and the pages come back all the same. */
+static bool survives(const char *fault, bool loses)
+{
+	unsigned int said = complaints();
+	struct hints before, after;
+	bool good;
+
+	good = settle(&before);
+	set_fault(fault);
+	free_some();
+	sleep_ms(STALL_MS);
+	good &= expect(wait_until(nothing_in_flight), "all is back");
+	free_some();
+	sleep_ms(STALL_MS);
+	read_hints(&after);
+	good &= expect(balanced(&after), "all is accounted for");
+	good &= expect(!loses || after.failed > before.failed,
+		       "failures are counted");
+	good &= expect(complaints() == said + 1, "it is said once");
+	set_fault("none");
+	return rebind() && hints_arrive() && good;
+}
+
+static int test_twice(void)
+{
+	return pass_if(survives("twice", false));
+}
+
+static int test_wild(void)
+{
+	return pass_if(survives("wild", true));
+}
+
+/* It wants to be reset, which is what unbinding does. */
+static int test_error(void)
+{
+	bool good;
+
+	set_fault("error");
+	free_some();
+	sleep_ms(STALL_MS);
+	set_fault("none");
+	good = rebind();
+	return pass_if(good && hints_arrive());
+}
+
+static int test_unplug(void)
+{
+	bool good = stall();
+
+	tell_host("{\"execute\": \"device_del\", \"arguments\": {\"id\": \"balloon\"}}");
+	good &= expect(wait_until(balloon_gone), "the balloon goes");
+	good &= expect(wait_until(nothing_in_flight), "all is back");
+	/* Its slot is free for another only when the host has seen it go. */
+	sleep_ms(STALL_MS);
+	tell_host("{\"execute\": \"device_add\", \"arguments\": {\"driver\": \"virtio-balloon-pci\", "
+		  "\"id\": \"balloon\", \"bus\": \"root1\", \"page-hinting\": true}}");
+	good &= expect(wait_until(balloon_there), "the next one comes");
+	return pass_if(good && hints_arrive());
+}
+
+/* How much a process can have before it is killed. */
+static size_t fill_memory(void)
+{
+	size_t *filled = mmap(NULL, sizeof(*filled), PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	size_t seen;
+	int status;
+	pid_t pid;
+
+	if (filled == MAP_FAILED)
+		ksft_exit_fail_perror("mmap");
+	pid = fork();
+	if (pid < 0)
+		ksft_exit_fail_perror("fork");
+	while (!pid) {
+		if (!*filled)
+			write_text("/proc/self/oom_score_adj", "1000");
+		touch(OOM_STEP, MADV_NOHUGEPAGE);
+		*filled += OOM_STEP;
+	}
+	waitpid(pid, &status, 0);
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+		ksft_print_msg("ended with %#x\n", status);
+	seen = *filled;
+	munmap(filled, sizeof(*filled));
+	return seen;
+}
+
+/* As much can be had as without hints, less what is lost to a dead host. */
+static bool fills(const char *fault, size_t without, bool is_back)
+{
+	size_t seen, lost, may_lose = OOM_NOISE;
+	struct hints before;
+	bool good = settle(&before);
+
+	set_fault(fault);
+	free_some();
+	sleep_ms(STALL_MS);
+	if (!is_back)
+		may_lose += get_tunable("inflight_kb") * 1024;
+	seen = fill_memory();
+	lost = without > seen ? without - seen : 0;
+	ksft_print_msg("%s: %zu MiB, without hints %zu\n", fault, seen >> 20,
+		       without >> 20);
+	set_fault("none");
+	good &= expect(lost <= may_lose, "no kill that would not happen anyway");
+	return settle(&before) && good;
+}
+
+static int test_oom(void)
+{
+	size_t without;
+	cpu_set_t cpus;
+	bool good;
+
+	/* What stands in the page lists of another CPU does not save anybody. */
+	CPU_ZERO(&cpus);
+	CPU_SET(0, &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus))
+		ksft_exit_fail_perror("sched_setaffinity");
+	/* Once for what only the first one allocates or drops. */
+	set_tunable("enabled", 0);
+	fill_memory();
+	without = fill_memory();
+	set_tunable("enabled", 1);
+	good = fills("none", without, true);
+	good &= fills("late", without, true);
+	return pass_if(fills("hold", without, false) && good);
+}
+
+static const struct test tests[] = {
+	{ "it never answers", test_never },
+	{ "it answers late and the last first", test_late },
+	{ "it answers with a wrong length", test_length },
+	{ "it interrupts for nothing", test_spurious },
+	{ "it answers twice", test_twice },
+	{ "it answers what was not asked", test_wild },
+	{ "it wants to be reset", test_error },
+	{ "it is unplugged with batches in flight", test_unplug },
+	{ "nobody is killed for what is in flight", test_oom },
+};
+
+int main(void)
+{
+	ksft_print_header();
+	require_hinting();
+	if (!balloon_there())
+		ksft_exit_fail_msg("there is no balloon\n");
+	run_tests(tests, ARRAY_SIZE(tests));
+}

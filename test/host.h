@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Have the host do something: QMP commands, through a port of the guest.
+ */
+#ifndef HOST_H
+#define HOST_H
+
+#include <errno.h>
+#include <poll.h>
+
+#include "kselftest.h"
+#include "port.h"
+
+#define HOST_PORT	"org.page-hinting.monitor"
+#define HOST_WAIT_MS	30000
+
+/* Returns NULL where it was done, else why it was not. */
+static inline const char *host_do(const char *request)
+{
+	static char answer[512];
+	struct pollfd from = { .events = POLLIN };
+	size_t len = 0;
+	ssize_t n;
+
+	from.fd = port_open(HOST_PORT);
+	if (from.fd < 0)
+		return "there is no port " HOST_PORT;
+	if (dprintf(from.fd, "%s\n", request) < 0)
+		len = snprintf(answer, sizeof(answer), "write: %s\n", strerror(errno));
+	while (!memchr(answer, '\n', len) && len < sizeof(answer) - 1) {
+		n = -1;
+		if (poll(&from, 1, HOST_WAIT_MS) == 1)
+			n = read(from.fd, answer + len, sizeof(answer) - 1 - len);
+		if (n <= 0) {
+			len = snprintf(answer, sizeof(answer), "no answer\n");
+			break;
+		}
+		len += n;
+	}
+	close(from.fd);
+	answer[len] = '\0';
+	answer[strcspn(answer, "\n")] = '\0';
+	return strcmp(answer, "ok") ? answer : NULL;
+}
+
+/* For what cannot go wrong. */
+static inline void tell_host(const char *request)
+{
+	const char *wrong = host_do(request);
+
+	if (wrong)
+		ksft_exit_fail_msg("%s: %s\n", request, wrong);
+}
+
+#endif /* HOST_H */

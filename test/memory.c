@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory that comes, goes, is reserved or fails while it is hinted. For a guest
+ * with two nodes, room for a DIMM, memhp_default_state=online_movable, an area
+ * for CMA, and a host that does as it is told.
+ */
+#define _GNU_SOURCE
+#include "host.h"
+#include "page_hinting_load.h"
+
+#define DIMM		MIB(256)
+#define BLOCKS		"/sys/devices/system/memory/"
+#define CMA		"/sys/kernel/debug/cma/reserved/"
+#define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
+#define HARD_OFFLINE	BLOCKS "hard_offline_page"
+#define SOFT_OFFLINE	BLOCKS "soft_offline_page"
+#define PFN_MASK	((1ULL << 55) - 1)
+#define TRIES		20
+
+static bool total_becomes(size_t total)
+{
+	long deadline = now_ms() + PATIENCE_MS;
+
+	while (meminfo_bytes("MemTotal") != total) {
+		if (now_ms() > deadline)
+			return false;
+		sleep_ms(POLL_MS);
+	}
+	return true;
+}
+
+static bool plug(void)
+{
+	size_t total = meminfo_bytes("MemTotal") + DIMM;
+
+	tell_host("{\"execute\": \"object-add\", \"arguments\": {\"qom-type\": "
+		  "\"memory-backend-ram\", \"id\": \"more\", \"size\": 268435456}}");
+	tell_host("{\"execute\": \"device_add\", \"arguments\": {\"driver\": \"pc-dimm\", "
+		  "\"id\": \"dimm\", \"memdev\": \"more\", \"node\": 1}}");
+	if (total_becomes(total))
+		return true;
+	ksft_print_msg("the DIMM does not come online\n");
+	return false;
+}
+
+/* The guest may refuse, if a page cannot be moved just now. */
+static bool unplug(void)
+{
+	size_t total = meminfo_bytes("MemTotal") - DIMM;
+	int i;
+
+	for (i = 0; i < TRIES; i++) {
+		/* An error says that the last request is under way. */
+		host_do("{\"execute\": \"device_del\", \"arguments\": {\"id\": \"dimm\"}}");
+		if (!total_becomes(total))
+			continue;
+		while (host_do("{\"execute\": \"object-del\", \"arguments\": {\"id\": \"more\"}}") &&
+		       i++ < TRIES)
+			sleep_ms(100);
+		return true;
+	}
+	ksft_print_msg("the DIMM does not go\n");
+	return false;
+}
+
+/* Free most of what there is, so that pages of all zones are among it. */
+static void free_most(void)
+{
+	size_t len = percent(meminfo_bytes("MemAvailable"), 80);
+
+	munmap(touch(len, MADV_NOHUGEPAGE), len);
+}
+
+/* Nobody has used what was just onlined; what follows frees some of it. */
+static int test_dimm(void)
+{
+	struct hints before;
+	bool good;
+	int i;
+
+	if (!settle(&before) || !plug())
+		return KSFT_FAIL;
+	settle(&before);
+	good = reported_since(&before) < DIMM / 2;
+	for (i = 0; i < 3 && good; i++) {
+		free_most();
+		/* With captures that have not aged, some in flight, or none. */
+		sleep_ms(i * 90);
+		good = unplug() && plug();
+	}
+	free_most();
+	good = good && hints_arrive();
+	return pass_if(unplug() && good);
+}
+
+/* The first block that is movable, or -1. */
+static int movable_block(void)
+{
+	char path[128], text[64];
+	int i, last = -1;
+
+	for (i = 0; i < 1024; i++) {
+		snprintf(path, sizeof(path), BLOCKS "memory%d/valid_zones", i);
+		if (!read_text(path, text, sizeof(text)) &&
+		    !strcmp(text, "Movable"))
+			last = i;
+	}
+	return last;
+}
+
+static int test_offline(void)
+{
+	char path[128];
+	bool good;
+	int i, block;
+
+	if (!plug())
+		return KSFT_FAIL;
+	block = movable_block();
+	snprintf(path, sizeof(path), BLOCKS "memory%d/state", block);
+	start_churn();
+	for (i = 0; i < LOOPS; i++) {
+		/* Where it is refused, it stays online, which is no harm. */
+		write_text(path, "offline");
+		sleep_ms(100);
+		write_text(path, "online_movable");
+		sleep_ms(100);
+	}
+	good = stop_churn() && block >= 0;
+	free_most();
+	good = good && hints_arrive();
+	return pass_if(unplug() && good);
+}
+
+/* A range is asked for, used and given back, while what is free is hinted. */
+static int test_cma(void)
+{
+	int i, err = 0;
+	bool lived;
+
+	if (access(CMA "alloc", W_OK))
+		return KSFT_SKIP;
+	start_churn();
+	for (i = 0; i < LOOPS && !err; i++) {
+		free_most();
+		sleep_ms(i * 30);
+		err = write_text(CMA "alloc", "2048");
+		if (!err)
+			err = write_text(CMA "free", "2048");
+	}
+	lived = stop_churn();
+	if (err)
+		ksft_print_msg("CMA: %s\n", strerror(-err));
+	return pass_if(lived && !err && hints_arrive());
+}
+
+static int test_hugetlb(void)
+{
+	unsigned long got = 0;
+	char text[32];
+	bool lived;
+	int i;
+
+	if (access(HUGE_PAGES, W_OK))
+		return KSFT_SKIP;
+	start_churn();
+	for (i = 0; i < LOOPS; i++) {
+		free_most();
+		sleep_ms(i * 30);
+		write_text(HUGE_PAGES, "64");
+		if (!read_text(HUGE_PAGES, text, sizeof(text)))
+			got += strtoul(text, NULL, 10);
+		write_text(HUGE_PAGES, "0");
+	}
+	lived = stop_churn();
+	ksft_print_msg("%lu huge pages in %d loops\n", got, LOOPS);
+	return pass_if(lived && got > LOOPS * 32 && hints_arrive());
+}
+
+static unsigned long long address_of(const char *mem)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	unsigned long long entry = 0;
+	off_t from = (uintptr_t)mem / getpagesize() * sizeof(entry);
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), from) != sizeof(entry))
+		ksft_exit_fail_perror("/proc/self/pagemap");
+	close(fd);
+	return (entry & PFN_MASK) * getpagesize();
+}
+
+/* A page that the host was told of fails, and so does one on its way. */
+static int test_failure(void)
+{
+	unsigned long long hard, soft;
+	size_t bad = meminfo_bytes("HardwareCorrupted");
+	char *mem = touch(STEP, MADV_NOHUGEPAGE);
+	char text[32];
+	bool good;
+	int err;
+
+	if (access(HARD_OFFLINE, W_OK))
+		return KSFT_SKIP;
+	hard = address_of(mem + STEP / 2);
+	soft = address_of(mem + STEP / 4);
+	munmap(mem, STEP);
+	snprintf(text, sizeof(text), "%#llx", soft);
+	err = write_text(SOFT_OFFLINE, text);
+	sleep_ms(1000);
+	snprintf(text, sizeof(text), "%#llx", hard);
+	err = write_text(HARD_OFFLINE, text) ?: err;
+	bad = meminfo_bytes("HardwareCorrupted") - bad;
+	if (err || !bad)
+		ksft_print_msg("%s, %zu bytes\n", strerror(-err), bad);
+	good = !err && bad;
+	free_most();
+	return pass_if(hints_arrive() && good);
+}
+
+static const struct test tests[] = {
+	{ "a DIMM comes and goes", test_dimm },
+	{ "a memory block goes and comes", test_offline },
+	{ "contiguous memory is allocated", test_cma },
+	{ "the pool of huge pages grows and shrinks", test_hugetlb },
+	{ "memory fails", test_failure },
+};
+
+int main(void)
+{
+	ksft_print_header();
+	require_hinting();
+	run_tests(tests, ARRAY_SIZE(tests));
+}
