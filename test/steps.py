@@ -21,9 +21,9 @@ SELFTESTS = guest.TOP / 'tools/testing/selftests/page_hinting'
 LINT_TIMEOUT = 1800
 BASES = ('6.12', 'mainline')
 # Two nodes, and slots for more memory.
-ROOM = ['-m', 'slots=2,maxmem=4G',
-        '-object', 'memory-backend-ram,id=near,size=512M', '-numa', 'node,memdev=near,cpus=0',
-        '-object', 'memory-backend-ram,id=far,size=512M', '-numa', 'node,memdev=far,cpus=1']
+ROOM = ['-m', 'slots=2,maxmem=4G', '-smp', 'sockets=2',
+        '-object', 'memory-backend-ram,id=near,size=256M', '-numa', 'node,memdev=near,cpus=0',
+        '-object', 'memory-backend-ram,id=far,size=256M', '-numa', 'node,memdev=far,cpus=1']
 
 
 def lint_house():
@@ -119,8 +119,6 @@ def guests():
         selftest('tunables', '6.12', 'guest', 'hinting'),
         selftest('test', '6.12', 'guest', 'hinting'),
         selftest('test', '6.12', 'guest', 'reporting'),
-        selftest('lifecycle', '6.12', 'guest', 'hinting'),
-        house('faults', '6.12', 'guest'),
         skip('nothing passes without a balloon', balloon='none'),
         skip('nothing passes with page_hinting=off', balloon='reporting',
              append='page_hinting=off'),
@@ -137,8 +135,8 @@ def debug_guests():
         kunit('6.12', 'debug', timeout=600),
         selftest('test', '6.12', 'debug', 'hinting', timeout=900),
         selftest('lifecycle', '6.12', 'debug', 'hinting', timeout=900),
-        house('faults', '6.12', 'debug', timeout=900),
-        house('memory', '6.12', 'debug', qemu_args=ROOM, timeout=900,
+        house('faults', '6.12', 'debug', memory=512, timeout=900),
+        house('memory', '6.12', 'debug', memory=512, qemu_args=ROOM, timeout=900,
               append='memhp_default_state=online_movable cma=64M'),
         house('injection', '6.12', 'debug', 'hinting', timeout=900),
         house('module', '6.12', 'debug', 'hinting'),
@@ -213,9 +211,9 @@ def steps():
         ('qtests', qtests),
         build[1],
         ('harness', harness),
-        *boots[:8],
+        *boots[:6],
         build[2],
-        *boots[8:],
+        *boots[6:],
         build[3],
         *[(boot.name, boot) for boot in debug_guests()],
         *[(f'bars {kind}', partial(bars.check, kind)) for kind in bars.KINDS],
