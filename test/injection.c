@@ -43,19 +43,18 @@ static bool write_failing(const char *path, const char *text, int nth, int *err)
 /* The balloon is bound without hints where they could not be started. */
 static int test_bind(void)
 {
-	size_t before = 0, after;
+	size_t before = 0, after = 0;
 	bool failed = true;
 	int nth, err = 0;
 
 	for (nth = 1; failed && !err && nth < NTH_MAX; nth++) {
 		if (write_text(BALLOON_DIR "unbind", balloon))
 			return KSFT_FAIL;
-		/* After what only the first time allocates. */
-		if (nth == 2)
-			before = free_memory();
+		/* Nothing is in flight now. The first time allocates more. */
+		after = free_memory();
+		before = nth == 2 ? after : before;
 		failed = write_failing(BALLOON_DIR "bind", balloon, nth, &err);
 	}
-	after = free_memory();
 	ksft_print_msg("%d allocations; %zd KiB less is free\n", nth - 2,
 		       (ssize_t)(before - after) / 1024);
 	return pass_if(nth > 3 && !failed && !err && before < after + LEAK &&
