@@ -36,7 +36,7 @@
  *   hint_zone.in_flight     hint_range(), hint_return() zone->lock
  *   hint_zone.flags         anyone                      atomic bit operations
  *   hint_zone.cursor ..     the thread that sweeps      HINT_SWEEP_BUSY
- *   hint_starved            threads, answers            see hint_starve()
+ *   hint_starved, _returns  threads, answers            see hint_starve()
  *   hint_dev                registration                hint_mutex; the threads
  *                                                       live while it is set
  *   hint_running            registration, tunables      hint_mutex; see hint_kick()
@@ -231,7 +231,7 @@ static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 		if (verdict >= HINT_FULL)
 			break;
 		if (verdict >= HINT_YOUNG)
-			c->taken[c->kept++] = entry;
+			c->taken[look->kept++] = entry;
 		else
 			__count_vm_event(hint_events[verdict]);
 	}
@@ -241,24 +241,32 @@ out:
 	return verdict;
 }
 
+/* What has to wait, and what was not looked at, is looked at in the next batch. */
+static void hint_keep(struct hint_cpu *c, struct hint_look *look)
+{
+	if (look->kept || c->pos == c->nr) {
+		memmove(&c->taken[look->kept], &c->taken[c->pos],
+			(c->nr - c->pos) * sizeof(*c->taken));
+		c->nr -= c->pos - look->kept;
+		c->pos = 0;
+	}
+}
+
 /* Look at the array, then at zones that want a sweep, until the batch is full. */
 static enum hint_verdict hint_fill(struct hint_cpu *c, struct hint_look *look)
 {
-	enum hint_verdict verdict;
+	enum hint_verdict verdict = HINT_STALE;
 	struct zone *zone;
 
 	if (!c->nr)
 		hint_swap(c);
 
 	look->since = c->taken_at;
-	while (c->pos < c->nr) {
+	while (c->pos < c->nr && verdict < HINT_FULL)
 		verdict = hint_hold(c, look);
-		if (verdict >= HINT_FULL)
-			return verdict;
-	}
-	c->nr = c->kept;
-	c->pos = 0;
-	c->kept = 0;
+	hint_keep(c, look);
+	if (verdict >= HINT_FULL)
+		return verdict;
 	if (!c->nr && hint_nr_captured(c))
 		return HINT_FULL;
 
@@ -306,8 +314,9 @@ static void hint_drain(struct hint_cpu *c)
 static void hint_thread(unsigned int cpu)
 {
 	struct hint_cpu *c = per_cpu_ptr(&hint_cpu, cpu);
-	struct hint_look look = { .again = c->kept, .next = c->next };
+	struct hint_look look = { };
 	enum hint_verdict verdict;
+	int returns;
 
 	/* Pairs with hint_kick(). */
 	smp_store_mb(c->kick, false);
@@ -315,29 +324,30 @@ static void hint_thread(unsigned int cpu)
 		return;
 
 	hint_note_activity(c);
+	/* Pairs with hint_put_batch(): the look sees what came back. */
+	returns = atomic_read_acquire(&hint_returns);
 	look.batch = hint_get_batch();
 	if (!look.batch) {
-		hint_starve(c);
+		hint_starve(cpu, returns);
 		return;
 	}
 
 	verdict = hint_fill(c, &look);
-	c->next = look.next;
 	if (look.batch->nents)
 		hint_submit(look.batch);
 	else
-		/* CAPPED: those who wait get a look when something comes back. */
-		hint_put_batch(look.batch, verdict != HINT_CAPPED);
+		/* Where this one found no room, nobody else does. */
+		hint_put_batch(look.batch, !look.capped);
 
-	if (verdict == HINT_CAPPED) {
-		hint_starve(c);
-	} else if (verdict != HINT_STALE) {
+	if (look.capped)
+		hint_starve(cpu, returns);
+	if (verdict == HINT_FULL) {
 		WRITE_ONCE(c->kick, true);
-	} else {
-		if (look.again)
-			timer_reduce(&c->timer, look.next + hint_min_age() / 4);
-		hint_drain(c);
+		return;
 	}
+	if (look.again)
+		timer_reduce(&c->timer, look.next + hint_min_age() / 4);
+	hint_drain(c);
 }
 
 static int hint_should_run(unsigned int cpu)
@@ -387,7 +397,6 @@ int hint_cpu_prepare(unsigned int cpu)
 	c->active_at = jiffies;
 	c->nr = 0;
 	c->pos = 0;
-	c->kept = 0;
 	local_set(&c->state, 0);
 	c->capacity = entries;
 	return 0;
@@ -404,7 +413,7 @@ int hint_cpu_dead(unsigned int cpu)
 	irq_work_sync(&c->first);
 	timer_delete_sync(&c->timer);
 	c->capacity = 0;
-	count_vm_events(PAGE_HINT_STALE, c->kept + c->nr - c->pos);
+	count_vm_events(PAGE_HINT_STALE, c->nr - c->pos);
 	kvfree(c->slots[0]);
 	c->slots[0] = NULL;
 	hint_sweep_forget(cpu);

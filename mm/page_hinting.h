@@ -100,6 +100,7 @@ static inline void page_hinting_reuse(unsigned int order)
  * @HINT_TAKEN: It was isolated and is part of the batch.
  * @HINT_YOUNG: It has not been free for min_age_ms yet.
  * @HINT_LOW: Its zone, or an OOM situation, cannot spare it now.
+ * @HINT_ZONE_CAPPED: As much of its zone as is allowed is with the host already.
  * @HINT_FULL: The batch has no room for it.
  * @HINT_CAPPED: As much as is allowed is with the host already.
  *
@@ -112,6 +113,7 @@ enum hint_verdict {
 	HINT_TAKEN,
 	HINT_YOUNG,
 	HINT_LOW,
+	HINT_ZONE_CAPPED,
 	HINT_FULL,
 	HINT_CAPPED,
 };
@@ -158,8 +160,6 @@ static_assert(MAX_PAGE_ORDER <= HINT_ORDER_MASK);
  * @taken_at: When it became so, in jiffies.
  * @nr: Entries in @taken.
  * @pos: The next to look at.
- * @kept: Entries before @pos that have to wait, moved to the front.
- * @next: How long the first of those has to, in jiffies.
  * @activity: Pages that the CPU had allocated and freed when it was last found
  *	active.
  * @active_at: When that was, in jiffies.
@@ -179,8 +179,6 @@ struct hint_cpu {
 	unsigned long taken_at;
 	unsigned int nr;
 	unsigned int pos;
-	unsigned int kept;
-	unsigned long next;
 
 	unsigned long activity;
 	unsigned long active_at;
@@ -238,6 +236,8 @@ struct hint_zone {
  * @batch: Where blocks go that are ripe.
  * @since: A block freed after this, in jiffies, has a newer capture.
  * @all: Take marked blocks too.
+ * @kept: Array entries that have to wait, moved to the front of the array.
+ * @capped: Something has to be looked at again when a batch has come back.
  * @again: Something has to be looked at again, at @next.
  * @next: The earliest time for that, in jiffies.
  */
@@ -245,6 +245,8 @@ struct hint_look {
 	struct hint_batch *batch;
 	unsigned long since;
 	bool all;
+	unsigned int kept;
+	bool capped;
 	bool again;
 	unsigned long next;
 };
@@ -255,6 +257,7 @@ extern unsigned int hint_capture_entries;
 extern bool hint_wanted;
 
 extern atomic_long_t hint_inflight;
+extern atomic_t hint_returns;
 extern struct hint_zone *hint_zones;
 extern struct smp_hotplug_thread hint_threads;
 extern bool hint_running;
@@ -283,7 +286,7 @@ struct hint_zone *hint_zone_of(struct zone *zone);
 struct hint_batch *hint_get_batch(void);
 void hint_put_batch(struct hint_batch *batch, bool kick);
 void hint_submit(struct hint_batch *batch);
-void hint_starve(struct hint_cpu *c);
+void hint_starve(unsigned int cpu, int returns);
 int hint_set_wanted(bool wanted);
 void hint_sweep_all(bool all);
 void hint_set_order(unsigned int order);

@@ -65,12 +65,18 @@ static enum hint_verdict hint_reserve(struct hint_look *look, struct zone *zone,
 
 	/* One block at a time is let through however small the limits are. */
 	if (hz->in_flight &&
-	    hz->in_flight + nr > zone_managed_pages(zone) / HINT_ZONE_SHARE)
-		return HINT_CAPPED;
+	    hz->in_flight + nr > zone_managed_pages(zone) / HINT_ZONE_SHARE) {
+		/* What there is goes first. */
+		if (look->batch->nents)
+			return HINT_FULL;
+		look->capped = true;
+		return HINT_ZONE_CAPPED;
+	}
 
 	if (atomic_long_add_return(nr, &hint_inflight) >
 	    max(READ_ONCE(hint_max_inflight_pages), nr)) {
 		atomic_long_sub(nr, &hint_inflight);
+		look->capped = true;
 		return HINT_CAPPED;
 	}
 
@@ -85,10 +91,11 @@ static enum hint_verdict hint_reserve(struct hint_look *look, struct zone *zone,
  * what is no time of the past makes nothing young, and what looks like one
  * makes it wait once.
  */
-static unsigned long hint_age(struct page *head, unsigned int order)
+static unsigned long hint_age(struct page *head, unsigned int order,
+			      unsigned long now)
 {
 	unsigned int step = 1U << min(order, READ_ONCE(page_hinting_order));
-	unsigned long now = jiffies, age = LONG_MAX;
+	unsigned long age = LONG_MAX;
 	unsigned int i;
 
 	for (i = 0; i < 1U << order; i += step)
@@ -102,7 +109,7 @@ static enum hint_verdict hint_block(struct hint_look *look, struct zone *zone,
 				    struct page *head, unsigned int order)
 {
 	struct hint_batch *batch = look->batch;
-	unsigned long age = hint_age(head, order);
+	unsigned long now = jiffies, age = hint_age(head, order, now);
 	unsigned long min_age = hint_min_age();
 	enum hint_verdict verdict;
 
@@ -117,9 +124,9 @@ static enum hint_verdict hint_block(struct hint_look *look, struct zone *zone,
 	/* Was it in use a moment ago? */
 	if (age < min_age) {
 		/* ... and after it was captured? */
-		if (!look->all && time_after(jiffies - age, look->since))
+		if (!look->all && time_after(now - age, look->since))
 			return HINT_DUPLICATE;
-		hint_again(look, jiffies - age + min_age);
+		hint_again(look, now - age + min_age);
 		return HINT_YOUNG;
 	}
 
@@ -333,6 +340,9 @@ enum hint_verdict hint_sweep_slice(struct hint_look *look, struct zone *zone)
 		/* So are the blocks behind it. */
 		hint_sweep_pause(hz, true);
 		hint_sweep_paused(look, hz);
+	}
+	if (verdict == HINT_LOW || verdict == HINT_ZONE_CAPPED) {
+		/* There are other zones. */
 		verdict = HINT_STALE;
 		goto out;
 	}

@@ -30,6 +30,9 @@
 atomic_long_t hint_inflight = ATOMIC_LONG_INIT(0);
 static DECLARE_WAIT_QUEUE_HEAD(hint_home);
 
+/* How often something came home that others may have waited for. */
+atomic_t hint_returns = ATOMIC_INIT(0);
+
 /* Per node and zone, allocated once. */
 struct hint_zone *hint_zones;
 
@@ -101,25 +104,31 @@ void hint_put_batch(struct hint_batch *batch, bool kick)
 
 	set_bit(batch - hint_batches, &hint_free_batches);
 
-	/* Pairs with hint_starve(): it sees the batch, or is seen here. */
+	/* wake_up() looks for those who wait for this. */
 	smp_mb__after_atomic();
 	wake_up(&hint_home);
 	if (!kick)
 		return;
+	/* Fully ordered: hint_starve() sees it, or is seen here. */
+	atomic_inc_return(&hint_returns);
 	for_each_cpu(cpu, &hint_starved)
 		if (cpumask_test_and_clear_cpu(cpu, &hint_starved))
 			hint_kick(cpu);
 }
 
-/* Run again when a batch comes back; at once where none is on its way. */
-void hint_starve(struct hint_cpu *c)
+/*
+ * Run again when a batch comes back; at once where one has done so since there
+ * were @returns, or where none is on its way.
+ */
+void hint_starve(unsigned int cpu, int returns)
 {
-	cpumask_set_cpu(c->cpu, &hint_starved);
+	cpumask_set_cpu(cpu, &hint_starved);
 
 	/* Pairs with hint_put_batch(). */
 	smp_mb__after_atomic();
-	if (hint_all_home() && cpumask_test_and_clear_cpu(c->cpu, &hint_starved))
-		WRITE_ONCE(c->kick, true);
+	if ((atomic_read(&hint_returns) != returns || hint_all_home()) &&
+	    cpumask_test_and_clear_cpu(cpu, &hint_starved))
+		WRITE_ONCE(per_cpu(hint_cpu, cpu).kick, true);
 }
 
 /* Hand a batch to the device. */

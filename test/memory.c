@@ -5,6 +5,9 @@
  * for CMA, and a host that does as it is told.
  */
 #define _GNU_SOURCE
+#include <signal.h>
+#include <sys/uio.h>
+
 #include "host.h"
 #include "page_hinting_load.h"
 
@@ -17,6 +20,47 @@
 #define PFN_MASK	((1ULL << 55) - 1)
 #define TRIES		20
 #define FEW_LOOPS	3
+
+/* Bytes in free blocks that are large enough to be told of. */
+static size_t free_in_blocks(void)
+{
+	size_t order, least = get_tunable("order"), bytes = 0;
+	unsigned long count;
+	char text[8192];
+	const char *at;
+	int used;
+
+	if (read_text("/proc/buddyinfo", text, sizeof(text)))
+		ksft_exit_fail_perror("/proc/buddyinfo");
+	for (at = text; (at = strstr(at, "zone")); ) {
+		sscanf(at, "zone %*s%n", &used);
+		at += used;
+		for (order = 0; sscanf(at, " %lu%n", &count, &used) == 1; order++) {
+			bytes += order < least ? 0 : (count << order) * getpagesize();
+			at += used;
+		}
+	}
+	return bytes;
+}
+
+/* Most of what is freed may merge, and most of what merges is told. */
+static bool merged_hints_arrive(void)
+{
+	char *mem = touch(STEP, MADV_NOHUGEPAGE);
+	struct hints before, after;
+	size_t merged, told;
+
+	if (!settle(&before))
+		return false;
+	merged = free_in_blocks();
+	munmap(mem, STEP);
+	if (!settle(&after))
+		return false;
+	merged = free_in_blocks() - merged;
+	told = reported_since(&before);
+	ksft_print_msg("%zu MiB merged, %zu MiB reported\n", merged >> 20, told >> 20);
+	return merged > STEP / 2 && told >= percent(merged, 90);
+}
 
 static bool total_becomes(size_t total)
 {
@@ -89,7 +133,7 @@ static int test_dimm(void)
 		sleep_ms(i * 90);
 		good = unplug() && plug();
 	}
-	good = good && hints_arrive();
+	good = good && merged_hints_arrive();
 	return pass_if(unplug() && good);
 }
 
@@ -127,7 +171,68 @@ static int test_offline(void)
 		sleep_ms(100);
 	}
 	good = stop_churn() && block >= 0;
-	good = good && hints_arrive();
+	good = good && merged_hints_arrive();
+	return pass_if(unplug() && good);
+}
+
+static unsigned long long address_of(const char *mem)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	unsigned long long entry = 0;
+	off_t from = (uintptr_t)mem / getpagesize() * sizeof(entry);
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), from) != sizeof(entry))
+		ksft_exit_fail_perror("/proc/self/pagemap");
+	close(fd);
+	return (entry & PFN_MASK) * getpagesize();
+}
+
+/* A pipe that refers to a page. */
+static int pinned[2];
+
+/* Free what is in the block and all else, one page aside, which is kept. */
+static size_t free_around(unsigned int block)
+{
+	size_t len = percent(meminfo_bytes("MemAvailable"), 80), i;
+	char *mem = touch(len, MADV_NOHUGEPAGE);
+	struct iovec page = { .iov_len = getpagesize() };
+
+	for (i = 0; i < len && address_of(mem + i) / DIMM != block; i += MIB(1))
+		;
+	page.iov_base = mem + i;
+	if (i >= len || pipe(pinned) || vmsplice(pinned[1], &page, 1, 0) < 0)
+		ksft_exit_fail_msg("no page of memory%u\n", block);
+	munmap(mem, len);
+	return len;
+}
+
+static void on_alarm(int __attribute__((unused)) sig)
+{
+}
+
+/* What was looked at while it was to go, and stays, is looked at again. */
+static int test_refused(void)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	struct hints before;
+	char path[128];
+	size_t len;
+	bool good;
+	int err;
+
+	if (!plug() || !settle(&before))
+		return KSFT_FAIL;
+	snprintf(path, sizeof(path), BLOCKS "memory%d/state", movable_block());
+	sigaction(SIGALRM, &action, NULL);
+	set_tunable("min_age_ms", 1000);
+	len = free_around(movable_block());
+	alarm(3);
+	err = write_text(path, "offline");
+	if (err != -EINTR)
+		ksft_print_msg("offline: %s\n", strerror(-err));
+	good = err == -EINTR && expect_reported(&before, percent(len, 90));
+	close(pinned[0]);
+	close(pinned[1]);
 	return pass_if(unplug() && good);
 }
 
@@ -150,7 +255,7 @@ static int test_cma(void)
 	lived = stop_churn();
 	if (err)
 		ksft_print_msg("CMA: %s\n", strerror(-err));
-	return pass_if(lived && !err && hints_arrive());
+	return pass_if(lived && !err && merged_hints_arrive());
 }
 
 static int test_hugetlb(void)
@@ -173,19 +278,7 @@ static int test_hugetlb(void)
 	}
 	lived = stop_churn();
 	ksft_print_msg("%lu huge pages in %d loops\n", got, FEW_LOOPS);
-	return pass_if(lived && got > FEW_LOOPS * 32 && hints_arrive());
-}
-
-static unsigned long long address_of(const char *mem)
-{
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	unsigned long long entry = 0;
-	off_t from = (uintptr_t)mem / getpagesize() * sizeof(entry);
-
-	if (fd < 0 || pread(fd, &entry, sizeof(entry), from) != sizeof(entry))
-		ksft_exit_fail_perror("/proc/self/pagemap");
-	close(fd);
-	return (entry & PFN_MASK) * getpagesize();
+	return pass_if(lived && got > FEW_LOOPS * 32 && merged_hints_arrive());
 }
 
 /* A page that the host was told of fails, and so does one on its way. */
@@ -223,6 +316,7 @@ static int test_failure(void)
 static const struct test tests[] = {
 	{ "a DIMM comes and goes", test_dimm },
 	{ "a memory block goes and comes", test_offline },
+	{ "a memory block cannot go", test_refused },
 	{ "contiguous memory is allocated", test_cma },
 	{ "the pool of huge pages grows and shrinks", test_hugetlb },
 	{ "memory fails", test_failure },

@@ -119,6 +119,27 @@ static void hinting_limits_inflight(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, test_wait_for((test_answer(0), test_quiet())));
 }
 
+static void test_answer_fn(struct work_struct *work)
+{
+	test_answer(0);
+}
+
+static DECLARE_DELAYED_WORK(test_answer_work, test_answer_fn);
+
+/* A device that goes may answer what it has. */
+static void hinting_waits_for_answers(struct kunit *test)
+{
+	test_dev.hold = true;
+	test_start(test);
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_dev.nr_held));
+	test_dev.hold = false;
+
+	schedule_delayed_work(&test_answer_work, HZ / 2);
+	page_hinting_unregister(&test_dev.dev);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&hint_inflight), 0);
+	flush_delayed_work(&test_answer_work);
+}
+
 /* What a device does not answer comes back when it goes. */
 static void hinting_survives_dead_device(struct kunit *test)
 {
@@ -160,6 +181,34 @@ static void hinting_waits_for_room(struct kunit *test)
 	KUNIT_EXPECT_LT(test, switches, 20 * num_online_cpus());
 }
 
+/* A zone of which no more may be out does not keep others from being told of. */
+static void hinting_passes_capped_zone(struct kunit *test)
+{
+	struct zone *zone, *first = NULL, *last = NULL;
+	unsigned long all, flags;
+
+	for_each_populated_zone(zone) {
+		first = first ?: zone;
+		last = zone;
+	}
+	if (first == last)
+		kunit_skip(test, "there is only one zone");
+	all = zone_managed_pages(first);
+
+	spin_lock_irqsave(&first->lock, flags);
+	hint_zone_of(first)->in_flight += all;
+	spin_unlock_irqrestore(&first->lock, flags);
+	test_alloc(test, 8);
+	test_free(8);
+	test_start(test);
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(8) == 8));
+
+	page_hinting_unregister(&test_dev.dev);
+	spin_lock_irqsave(&first->lock, flags);
+	hint_zone_of(first)->in_flight -= all;
+	spin_unlock_irqrestore(&first->lock, flags);
+}
+
 /* What users left where the stamp is does not keep a block from being hinted. */
 static void hinting_takes_unstamped(struct kunit *test)
 {
@@ -192,20 +241,101 @@ static void hinting_takes_unstamped(struct kunit *test)
 /* A device that refuses is not asked again, and its pages are not marked. */
 static void hinting_stops_at_failure(struct kunit *test)
 {
-	unsigned long failed = test_event(PAGE_HINT_FAILED);
-	unsigned long reported = test_event(PAGE_HINT_REPORTED);
+	unsigned long failed, reported;
+
+	test_start(test);
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	page_hinting_unregister(&test_dev.dev);
+	failed = test_event(PAGE_HINT_FAILED);
+	reported = test_event(PAGE_HINT_REPORTED);
 
 	test_dev.err = -EIO;
 	test_start(test);
 	KUNIT_EXPECT_TRUE(test, test_wait_for(test_event(PAGE_HINT_FAILED) > failed));
 	KUNIT_EXPECT_TRUE(test, test_wait_for(!atomic_long_read(&hint_inflight)));
 	KUNIT_EXPECT_EQ(test, test_event(PAGE_HINT_REPORTED), reported);
+	failed = test_event(PAGE_HINT_FAILED) - failed;
+	KUNIT_EXPECT_GE(test, test_unmarked(), failed / MAX_ORDER_NR_PAGES / 2);
 
 	/* It is back to work with the next device. */
 	page_hinting_unregister(&test_dev.dev);
 	test_dev.err = 0;
 	test_start(test);
 	KUNIT_EXPECT_TRUE(test, test_wait_for(test_quiet()));
+}
+
+/* A new device is told of all that is marked, which is no use of it. */
+static void hinting_starts_anew(struct kunit *test)
+{
+	unsigned long isolated, reused;
+
+	test_start(test);
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	page_hinting_unregister(&test_dev.dev);
+	isolated = test_event(PAGE_HINT_ISOLATED);
+	reused = test_event(PAGE_HINT_REUSED);
+
+	test_start(test);
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_event(PAGE_HINT_ISOLATED) - isolated >=
+					      global_zone_page_state(NR_FREE_PAGES) / 2));
+	isolated = test_event(PAGE_HINT_ISOLATED) - isolated;
+	KUNIT_EXPECT_LT(test, test_event(PAGE_HINT_REUSED) - reused, isolated / 4);
+}
+
+/* What the device was told of and what it was not become one block, unmarked. */
+static void hinting_marks_no_merged(struct kunit *test)
+{
+	unsigned int half = MAX_PAGE_ORDER - 1;
+	struct page *page, *other;
+
+	if (page_hinting_order == MAX_PAGE_ORDER)
+		kunit_skip(test, "blocks do not merge");
+	hint_min_age_ms = 200;
+	test_start(test);
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	page = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	other = page + (1 << half);
+	set_page_refcounted(other);
+
+	test_dev.hold = true;
+	WRITE_ONCE(test_dev.watched[0], page_to_pfn(page));
+	__free_pages(page, half);
+	drain_all_pages(NULL);
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(1)));
+
+	__free_pages(other, half);
+	drain_all_pages(NULL);
+	test_dev.hold = false;
+	test_answer(0);
+	KUNIT_EXPECT_FALSE(test, PageReported(page));
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_dev.seen[0] == 2));
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_quiet()));
+}
+
+/* Where kswapd would wake, the guest needs its memory itself. */
+static void hinting_leaves_what_is_scarce(struct kunit *test)
+{
+	unsigned long marks[MAX_NR_ZONES];
+	struct zone *zones = NODE_DATA(first_online_node)->node_zones;
+	int i;
+
+	if (num_online_nodes() > 1)
+		kunit_skip(test, "there are several nodes");
+	test_start(test);
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	test_alloc(test, 8);
+	for (i = 0; i < MAX_NR_ZONES; i++) {
+		marks[i] = zones[i]._watermark[WMARK_LOW];
+		zones[i]._watermark[WMARK_LOW] = zone_managed_pages(&zones[i]);
+	}
+	test_free(8);
+	msleep(3 * hint_min_age_ms);
+	KUNIT_EXPECT_EQ(test, test_nr_seen(8), 0);
+
+	for (i = 0; i < MAX_NR_ZONES; i++)
+		zones[i]._watermark[WMARK_LOW] = marks[i];
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(8) == 8));
 }
 
 /* Nobody relies on the timer of a CPU whose thread is gone. */
@@ -285,10 +415,15 @@ static struct kunit_case hinting_test_cases[] = {
 	KUNIT_CASE(hinting_overflow_is_lossless),
 	KUNIT_CASE(hinting_accounts_for_all),
 	KUNIT_CASE(hinting_limits_inflight),
+	KUNIT_CASE(hinting_waits_for_answers),
 	KUNIT_CASE(hinting_survives_dead_device),
 	KUNIT_CASE(hinting_waits_for_room),
+	KUNIT_CASE(hinting_passes_capped_zone),
 	KUNIT_CASE(hinting_takes_unstamped),
 	KUNIT_CASE(hinting_stops_at_failure),
+	KUNIT_CASE(hinting_starts_anew),
+	KUNIT_CASE(hinting_marks_no_merged),
+	KUNIT_CASE(hinting_leaves_what_is_scarce),
 	KUNIT_CASE(hinting_waits_for_nobody),
 	KUNIT_CASE(hinting_finds_covering_block),
 	{}

@@ -152,9 +152,17 @@ static unsigned long test_unmarked(void)
 	return n;
 }
 
-/* Everything that is free was hinted and is back. */
+/* Everything that is free was hinted and is back, and no sweep is under way. */
 static bool test_quiet(void)
 {
+	struct zone *zone;
+
+	for_each_populated_zone(zone) {
+		struct hint_zone *hz = hint_zone_of(zone);
+
+		if (READ_ONCE(hz->cursor) || READ_ONCE(hz->flags))
+			return false;
+	}
 	return !test_unmarked() && !atomic_long_read(&hint_inflight);
 }
 
