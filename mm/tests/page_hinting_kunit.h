@@ -24,7 +24,6 @@
  * struct test_dev - the device
  * @dev: what is registered
  * @hold: Keep what is reported and do not answer.
- * @only: Keep only what is of this zone.
  * @err: What report() returns.
  * @refused: The first block it was given when it did.
  * @lock: Protects what follows.
@@ -38,7 +37,6 @@
 struct test_dev {
 	struct page_hinting_dev dev;
 	bool hold;
-	struct zone *only;
 	int err;
 	struct page *refused;
 	/* Protects the fields below. */
@@ -84,7 +82,6 @@ static int test_report(struct page_hinting_dev *dev, struct scatterlist *sgl,
 {
 	struct test_dev *t = container_of(dev, struct test_dev, dev);
 	struct scatterlist *sg;
-	bool hold = t->hold && (!t->only || page_zone(sg_page(sgl)) == t->only);
 	unsigned int i, n = 0;
 
 	if (t->err) {
@@ -101,11 +98,11 @@ static int test_report(struct page_hinting_dev *dev, struct scatterlist *sgl,
 	}
 	if (n != nents || !sg_is_last(&sgl[nents - 1]))
 		t->bad = true;
-	if (hold)
+	if (t->hold)
 		t->held[t->nr_held++] = sgl;
 	spin_unlock(&t->lock);
 
-	if (!hold)
+	if (!t->hold)
 		page_hinting_done(sgl, 0);
 	return 0;
 }
