@@ -36,7 +36,8 @@
  *   hint_zone.in_flight     hint_range(), hint_return() zone->lock
  *   hint_zone.flags         anyone                      atomic bit operations
  *   hint_zone.cursor ..     the thread that sweeps      HINT_SWEEP_BUSY
- *   hint_starved, _returns  threads, answers            see hint_starve()
+ *   hint_batchless,         threads, who puts a batch   see hint_put_batch()
+ *   hint_roomless, _returns
  *   hint_dev                registration                hint_mutex; the threads
  *                                                       live while it is set
  *   hint_running            registration, tunables      hint_mutex; see hint_kick()
@@ -77,6 +78,8 @@ static const enum vm_event_item hint_events[] = {
 	[HINT_STALE]		= PAGE_HINT_STALE,
 	[HINT_DUPLICATE]	= PAGE_HINT_DUPLICATE,
 	[HINT_TAKEN]		= PAGE_HINT_AGED,
+	[HINT_LOW]		= PAGE_HINT_DUPLICATE,
+	[HINT_ZONE_CAPPED]	= PAGE_HINT_DUPLICATE,
 };
 
 /* Add a range to this CPU's array. Any context, preemption disabled. */
@@ -230,10 +233,15 @@ static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 		verdict = hint_range(look, zone, entry >> HINT_ORDER_BITS, order);
 		if (verdict >= HINT_FULL)
 			break;
-		if (verdict >= HINT_YOUNG)
+		if (verdict == HINT_YOUNG ||
+		    (verdict > HINT_YOUNG && !hint_nr_captured(c))) {
 			c->taken[look->kept++] = entry;
-		else
-			__count_vm_event(hint_events[verdict]);
+			continue;
+		}
+		/* Others need the room: a sweep takes what can wait for long. */
+		if (verdict > HINT_YOUNG)
+			hint_want_sweep(zone, false);
+		__count_vm_event(hint_events[verdict]);
 	}
 	spin_unlock_irqrestore(&zone->lock, flags);
 out:
@@ -324,11 +332,11 @@ static void hint_thread(unsigned int cpu)
 		return;
 
 	hint_note_activity(c);
-	/* Pairs with hint_put_batch(): the look sees what came back. */
+	/* Pairs with hint_put_batch(): the look sees what had come back. */
 	returns = atomic_read_acquire(&hint_returns);
 	look.batch = hint_get_batch();
 	if (!look.batch) {
-		hint_starve(cpu, returns);
+		hint_wait_for_batch(cpu);
 		return;
 	}
 
@@ -336,11 +344,10 @@ static void hint_thread(unsigned int cpu)
 	if (look.batch->nents)
 		hint_submit(look.batch);
 	else
-		/* Where this one found no room, nobody else does. */
-		hint_put_batch(look.batch, !look.capped);
+		hint_put_batch(look.batch, false);
 
 	if (look.capped)
-		hint_starve(cpu, returns);
+		hint_wait_for_room(cpu, returns);
 	if (verdict == HINT_FULL) {
 		WRITE_ONCE(c->kick, true);
 		return;

@@ -101,7 +101,7 @@ static inline void page_hinting_reuse(unsigned int order)
  * @HINT_YOUNG: It has not been free for min_age_ms yet.
  * @HINT_LOW: Its zone, or an OOM situation, cannot spare it now.
  * @HINT_ZONE_CAPPED: As much of its zone as is allowed is with the host already.
- * @HINT_FULL: The batch has no room for it.
+ * @HINT_FULL: The batch has no room for it, or is of another zone.
  * @HINT_CAPPED: As much as is allowed is with the host already.
  *
  * In rising order of what a range of several blocks is judged by. From
@@ -284,13 +284,15 @@ void hint_again(struct hint_look *look, unsigned long when);
 /* mm/page_hinting_dev.c: batches, the device, start and stop */
 struct hint_zone *hint_zone_of(struct zone *zone);
 struct hint_batch *hint_get_batch(void);
-void hint_put_batch(struct hint_batch *batch, bool kick);
+void hint_put_batch(struct hint_batch *batch, bool returned);
+void hint_wait_for_batch(unsigned int cpu);
+void hint_wait_for_room(unsigned int cpu, int returns);
 void hint_submit(struct hint_batch *batch);
-void hint_starve(unsigned int cpu, int returns);
 int hint_set_wanted(bool wanted);
 void hint_sweep_all(bool all);
 void hint_set_order(unsigned int order);
 void hint_set_min_age(unsigned int ms);
+void hint_set_max_inflight(unsigned long pages);
 int hint_set_capture_entries(unsigned int entries);
 
 #else /* CONFIG_PAGE_HINTING */

@@ -50,6 +50,7 @@ static enum hint_verdict hint_reserve(struct hint_look *look, struct zone *zone,
 				      unsigned long nr)
 {
 	struct hint_zone *hz = hint_zone_of(zone);
+	long out;
 
 	/* A batch is of one zone. */
 	if (look->batch->nents == PAGE_HINTING_BATCH ||
@@ -73,12 +74,14 @@ static enum hint_verdict hint_reserve(struct hint_look *look, struct zone *zone,
 		return HINT_ZONE_CAPPED;
 	}
 
-	if (atomic_long_add_return(nr, &hint_inflight) >
-	    max(READ_ONCE(hint_max_inflight_pages), nr)) {
-		atomic_long_sub(nr, &hint_inflight);
-		look->capped = true;
-		return HINT_CAPPED;
-	}
+	out = atomic_long_read(&hint_inflight);
+	do {
+		if (out + nr > max(READ_ONCE(hint_max_inflight_pages), nr)) {
+			look->capped = true;
+			return HINT_CAPPED;
+		}
+	} while (!atomic_long_try_cmpxchg(&hint_inflight, &out,
+					  out + nr));
 
 	hz->in_flight += nr;
 	return HINT_TAKEN;
@@ -117,14 +120,13 @@ static enum hint_verdict hint_block(struct hint_look *look, struct zone *zone,
 	if (is_migrate_isolate(get_pageblock_migratetype(head)))
 		return HINT_STALE;
 
-	/* Does the host know it already? */
-	if (PageReported(head) && !look->all)
-		return HINT_DUPLICATE;
-
-	/* Was it in use a moment ago? */
-	if (age < min_age) {
-		/* ... and after it was captured? */
-		if (!look->all && time_after(now - age, look->since))
+	/* Does the host know it already? Then it has been free for long, too. */
+	if (PageReported(head)) {
+		if (!look->all)
+			return HINT_DUPLICATE;
+	} else if (age < min_age) {
+		/* It was in use a moment ago; and after it was captured? */
+		if (time_after(now - age, look->since))
 			return HINT_DUPLICATE;
 		hint_again(look, now - age + min_age);
 		return HINT_YOUNG;
@@ -254,6 +256,12 @@ void hint_sweep_forget(unsigned int cpu)
 	}
 }
 
+/* A cursor of 0 stands for no sweep; nobody misses the first page. */
+static unsigned long hint_sweep_start(struct zone *zone)
+{
+	return max(zone->zone_start_pfn, 1UL);
+}
+
 /* Begin a sweep where one is due, or go on with it. */
 static bool hint_sweep_begin(struct hint_look *look, struct zone *zone,
 			     struct hint_zone *hz)
@@ -270,11 +278,20 @@ static bool hint_sweep_begin(struct hint_look *look, struct zone *zone,
 	hz->all = test_and_clear_bit(HINT_SWEEP_ALL, &hz->flags);
 	hz->retry = false;
 	hz->started = jiffies;
-	hz->cursor = ALIGN_DOWN(zone->zone_start_pfn,
-				1UL << READ_ONCE(page_hinting_order));
-	/* A cursor of 0 stands for no sweep; nobody misses the first page. */
-	hz->cursor = max(hz->cursor, 1UL);
+	hz->cursor = hint_sweep_start(zone);
 	return true;
+}
+
+/*
+ * A block that was young is looked at once more. It was freed before the sweep
+ * began: for what was freed since then, there is a capture or the next sweep.
+ */
+static void hint_sweep_end(struct zone *zone, struct hint_zone *hz)
+{
+	hint_sweep_pause(hz, false);
+	hz->cursor = hz->retry ? hint_sweep_start(zone) : 0;
+	hz->retry = false;
+	hz->all = false;
 }
 
 /* One hold of zone->lock of a sweep. */
@@ -350,12 +367,8 @@ enum hint_verdict hint_sweep_slice(struct hint_look *look, struct zone *zone)
 		goto out;
 
 	verdict = HINT_TAKEN;
-	if (hz->cursor >= zone_end_pfn(zone)) {
-		hz->cursor = 0;
-		hint_sweep_pause(hz, false);
-		if (hz->retry)
-			hint_want_sweep(zone, hz->all);
-	}
+	if (hz->cursor >= zone_end_pfn(zone))
+		hint_sweep_end(zone, hz);
 out:
 	clear_bit_unlock(HINT_SWEEP_BUSY, &hz->flags);
 	return verdict;

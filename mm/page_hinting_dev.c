@@ -30,7 +30,7 @@
 atomic_long_t hint_inflight = ATOMIC_LONG_INIT(0);
 static DECLARE_WAIT_QUEUE_HEAD(hint_home);
 
-/* How often something came home that others may have waited for. */
+/* Batches that have come back from a device. */
 atomic_t hint_returns = ATOMIC_INIT(0);
 
 /* Per node and zone, allocated once. */
@@ -41,8 +41,8 @@ static struct hint_batch hint_batches[HINT_NR_BATCHES];
 static unsigned long hint_free_batches;
 static unsigned long hint_all_batches;
 
-/* CPUs whose threads wait for a batch or for room below a limit. */
-static struct cpumask hint_starved;
+/* CPUs whose threads wait for a batch, and for room below a limit. */
+static struct cpumask hint_batchless, hint_roomless;
 
 /* The device, and whether threads run for it. */
 static DEFINE_MUTEX(hint_mutex);
@@ -68,8 +68,10 @@ static struct hint_zone *hint_zones_alloc(void)
 	unsigned int i, n = nr_node_ids * MAX_NR_ZONES;
 	struct hint_zone *zones = kcalloc(n, sizeof(*zones), GFP_KERNEL);
 
-	for (i = 0; zones && i < n; i++)
+	for (i = 0; zones && i < n; i++) {
 		zones[i].paused_at = jiffies - HZ;
+		zones[i].waiter = -1;
+	}
 	return zones;
 }
 
@@ -97,37 +99,57 @@ static bool hint_all_home(void)
 	return READ_ONCE(hint_free_batches) == hint_all_batches;
 }
 
-/* @kick: have those look that wait for a batch or for room. */
-void hint_put_batch(struct hint_batch *batch, bool kick)
+static void hint_kick_all(struct cpumask *waiting)
 {
 	unsigned int cpu;
 
-	set_bit(batch - hint_batches, &hint_free_batches);
-
-	/* wake_up() looks for those who wait for this. */
-	smp_mb__after_atomic();
-	wake_up(&hint_home);
-	if (!kick)
-		return;
-	/* Fully ordered: hint_starve() sees it, or is seen here. */
-	atomic_inc_return(&hint_returns);
-	for_each_cpu(cpu, &hint_starved)
-		if (cpumask_test_and_clear_cpu(cpu, &hint_starved))
+	for_each_cpu(cpu, waiting)
+		if (cpumask_test_and_clear_cpu(cpu, waiting))
 			hint_kick(cpu);
 }
 
-/*
- * Run again when a batch comes back; at once where one has done so since there
- * were @returns, or where none is on its way.
- */
-void hint_starve(unsigned int cpu, int returns)
+/* @returned: it was with the device, so there is room for others now. */
+void hint_put_batch(struct hint_batch *batch, bool returned)
 {
-	cpumask_set_cpu(cpu, &hint_starved);
+	/* Whoever gets it next finds it as it was left. */
+	smp_mb__before_atomic();
+	set_bit(batch - hint_batches, &hint_free_batches);
+
+	/* hint_wait_for_batch() sees it, or is seen here. */
+	smp_mb__after_atomic();
+	hint_kick_all(&hint_batchless);
+	if (returned) {
+		/* Fully ordered: so does or is hint_wait_for_room(). */
+		atomic_inc_return(&hint_returns);
+		hint_kick_all(&hint_roomless);
+	}
+	wake_up(&hint_home);
+}
+
+/* Run again when there is a batch. */
+void hint_wait_for_batch(unsigned int cpu)
+{
+	cpumask_set_cpu(cpu, &hint_batchless);
 
 	/* Pairs with hint_put_batch(). */
 	smp_mb__after_atomic();
-	if ((atomic_read(&hint_returns) != returns || hint_all_home()) &&
-	    cpumask_test_and_clear_cpu(cpu, &hint_starved))
+	if (READ_ONCE(hint_free_batches) &&
+	    cpumask_test_and_clear_cpu(cpu, &hint_batchless))
+		WRITE_ONCE(per_cpu(hint_cpu, cpu).kick, true);
+}
+
+/*
+ * Run again when a batch comes back from the device; at once where one has done
+ * so since there were @returns.
+ */
+void hint_wait_for_room(unsigned int cpu, int returns)
+{
+	cpumask_set_cpu(cpu, &hint_roomless);
+
+	/* Pairs with hint_put_batch(). */
+	smp_mb__after_atomic();
+	if (atomic_read(&hint_returns) != returns &&
+	    cpumask_test_and_clear_cpu(cpu, &hint_roomless))
 		WRITE_ONCE(per_cpu(hint_cpu, cpu).kick, true);
 }
 
@@ -225,7 +247,8 @@ static void hint_stop(void)
 
 	smpboot_unregister_percpu_thread(&hint_threads);
 	cpuhp_remove_state(hint_cpuhp_state);
-	cpumask_clear(&hint_starved);
+	cpumask_clear(&hint_batchless);
+	cpumask_clear(&hint_roomless);
 }
 
 /* Is anything on its way that is not overdue? */
@@ -404,13 +427,25 @@ void hint_set_order(unsigned int order)
 }
 
 /* Timers were set for the old age. */
-void hint_set_min_age(unsigned int ms)
+/* What waited for the old age, or below the old limit, need not do so now. */
+static void hint_look_all(void)
 {
 	unsigned int cpu;
 
-	WRITE_ONCE(hint_min_age_ms, ms);
 	for_each_online_cpu(cpu)
 		hint_kick(cpu);
+}
+
+void hint_set_min_age(unsigned int ms)
+{
+	WRITE_ONCE(hint_min_age_ms, ms);
+	hint_look_all();
+}
+
+void hint_set_max_inflight(unsigned long pages)
+{
+	WRITE_ONCE(hint_max_inflight_pages, pages);
+	hint_look_all();
 }
 
 int hint_set_capture_entries(unsigned int entries)

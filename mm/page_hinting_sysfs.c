@@ -103,7 +103,7 @@ static ssize_t max_inflight_kb_store(struct kobject *kobj,
 
 	if (err)
 		return err;
-	WRITE_ONCE(hint_max_inflight_pages, val >> (PAGE_SHIFT - 10));
+	hint_set_max_inflight(val >> (PAGE_SHIFT - 10));
 	return count;
 }
 HINT_ATTR(max_inflight_kb);

@@ -23,7 +23,7 @@ struct scatterlist;
  *	ranges were queued: the device then owns them and answers with exactly
  *	one page_hinting_done() for @sgl. Returns an error when it is of no more
  *	use, after it has said so to the user: the ranges stay with the caller,
- *	and it is not called again.
+ *	and it is not called any more, but by who is about to.
  * @max_batches: Batches of PAGE_HINTING_BATCH ranges that fit into the queue
  *	of the device at once, at least 1.
  */

@@ -119,13 +119,6 @@ static void hinting_limits_inflight(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, test_wait_for((test_answer(0), test_quiet())));
 }
 
-static void test_answer_fn(struct work_struct *work)
-{
-	test_answer(0);
-}
-
-static DECLARE_DELAYED_WORK(test_answer_work, test_answer_fn);
-
 /* A device that goes may answer what it has. */
 static void hinting_waits_for_answers(struct kunit *test)
 {
@@ -184,32 +177,55 @@ static void hinting_waits_for_room(struct kunit *test)
 /* A zone of which no more may be out does not keep others from being told of. */
 static void hinting_passes_capped_zone(struct kunit *test)
 {
-	struct zone *zone, *first = NULL, *last = NULL;
+	struct page *page = alloc_pages(GFP_DMA, page_hinting_order);
 	struct hint_batch *batch;
+	struct hint_zone *hz;
 
-	for_each_populated_zone(zone) {
-		first = first ?: zone;
-		last = zone;
-	}
-	if (first == last)
+	if (!page || zone_idx(page_zone(page)) == ZONE_NORMAL)
 		kunit_skip(test, "there is only one zone");
-
+	hz = hint_zone_of(page_zone(page));
 	test_start(test);
 	test_alloc(test, 8);
-	test_free(8);
-	drain_all_pages(NULL);
 	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
 
 	/* All of it is out, in a batch that does not come back soon. */
 	batch = hint_get_batch();
 	KUNIT_ASSERT_NOT_NULL(test, batch);
-	hint_zone_of(first)->in_flight += zone_managed_pages(first);
+	hz->in_flight += zone_managed_pages(page_zone(page));
+	__free_pages(page, page_hinting_order);
+	test_drain();
+	msleep(3 * hint_min_age_ms);
+	test_free(8);
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(8) == 8));
+
+	/* A sweep passes it, too. */
 	memset(test_dev.seen, 0, sizeof(test_dev.seen));
 	hint_sweep_all(true);
 	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(8) == 8));
 
-	hint_zone_of(first)->in_flight -= zone_managed_pages(first);
+	hz->in_flight -= zone_managed_pages(page_zone(page));
 	hint_put_batch(batch, true);
+}
+
+/* What is freed meanwhile does not have a sweep begin again and again. */
+static void hinting_sweeps_once(struct kunit *test)
+{
+	unsigned long isolated, n = global_zone_page_state(NR_FREE_PAGES);
+	struct page *page;
+	int i;
+
+	test_start(test);
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	isolated = test_event(PAGE_HINT_ISOLATED);
+	hint_sweep_all(true);
+	for (i = 0; i < 100; i++) {
+		page = alloc_pages(GFP_KERNEL, page_hinting_order);
+		KUNIT_ASSERT_NOT_NULL(test, page);
+		__free_pages(page, page_hinting_order);
+		test_drain();
+		msleep(10);
+	}
+	KUNIT_EXPECT_LT(test, test_event(PAGE_HINT_ISOLATED) - isolated, 2 * n);
 }
 
 /* What users left where the stamp is does not keep a block from being hinted. */
@@ -303,11 +319,11 @@ static void hinting_marks_no_merged(struct kunit *test)
 	test_dev.hold = true;
 	WRITE_ONCE(test_dev.watched[0], page_to_pfn(page));
 	__free_pages(page, half);
-	drain_all_pages(NULL);
+	test_drain();
 	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(1)));
 
 	__free_pages(other, half);
-	drain_all_pages(NULL);
+	test_drain();
 	test_dev.hold = false;
 	test_answer(0);
 	KUNIT_EXPECT_FALSE(test, PageReported(page));
@@ -353,6 +369,42 @@ static void hinting_waits_for_nobody(struct kunit *test)
 	page_hinting_unregister(&test_dev.dev);
 	for_each_populated_zone(zone)
 		KUNIT_EXPECT_LT(test, hint_zone_of(zone)->waiter, 0);
+}
+
+/*
+ * A capture that nests in another gets a place of its own. The hook has its
+ * interrupts off and only an NMI gets in; here that is left to interrupts.
+ */
+static void hinting_nests_captures(struct kunit *test)
+{
+	unsigned int i, nr[2] = { 0 }, pushes = hint_capture_entries / 4;
+	struct hint_cpu *c;
+	unsigned long *slots, pfn;
+
+	hint_min_age_ms = 2000;
+	test_start(test);
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	test_alloc(test, 2);
+	memcpy(test_nested, test_pages, sizeof(test_nested));
+	test_nr_nested = 0;
+
+	preempt_disable();
+	c = this_cpu_ptr(&hint_cpu);
+	for (i = 0; i < pushes; i++) {
+		irq_work_queue(&test_nest);
+		__page_hinting_recheck(test_nested[0], 0);
+	}
+	slots = c->slots[!!(local_read(&c->state) & HINT_ARRAY_1)];
+	for (i = 0; i < hint_nr_captured(c); i++) {
+		pfn = slots[i] >> HINT_ORDER_BITS;
+		nr[0] += pfn == page_to_pfn(test_nested[0]);
+		nr[1] += pfn == page_to_pfn(test_nested[1]);
+	}
+	preempt_enable();
+
+	KUNIT_EXPECT_GT(test, test_nr_nested, 0);
+	KUNIT_EXPECT_EQ(test, nr[0], pushes);
+	KUNIT_EXPECT_EQ(test, nr[1], test_nr_nested);
 }
 
 /* What find_free_block() says of the second unit of a block. */
@@ -421,12 +473,14 @@ static struct kunit_case hinting_test_cases[] = {
 	KUNIT_CASE(hinting_survives_dead_device),
 	KUNIT_CASE(hinting_waits_for_room),
 	KUNIT_CASE(hinting_passes_capped_zone),
+	KUNIT_CASE(hinting_sweeps_once),
 	KUNIT_CASE(hinting_takes_unstamped),
 	KUNIT_CASE(hinting_stops_at_failure),
 	KUNIT_CASE(hinting_starts_anew),
 	KUNIT_CASE(hinting_marks_no_merged),
 	KUNIT_CASE(hinting_leaves_what_is_scarce),
 	KUNIT_CASE(hinting_waits_for_nobody),
+	KUNIT_CASE(hinting_nests_captures),
 	KUNIT_CASE(hinting_finds_covering_block),
 	{}
 };

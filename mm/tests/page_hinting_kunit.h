@@ -11,6 +11,7 @@
 #include <linux/gfp.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/workqueue.h>
 
 #include "../internal.h"
 #include "../page_hinting.h"
@@ -124,6 +125,13 @@ static unsigned int test_answer(int err)
 	}
 }
 
+static void test_answer_fn(struct work_struct *work)
+{
+	test_answer(0);
+}
+
+static DECLARE_DELAYED_WORK(test_answer_work, test_answer_fn);
+
 /* Wait for @cond, for as long as a busy emulated machine may need. */
 #define test_wait_for(cond) ({						\
 	int __ms = 0;							\
@@ -202,6 +210,17 @@ static void test_free(unsigned int n)
 	memset(test_pages, 0, sizeof(test_pages));
 }
 
+static void test_drain_fn(struct work_struct *work)
+{
+	drain_local_pages(NULL);
+}
+
+/* Pages in the lists of CPUs go where they merge. */
+static void test_drain(void)
+{
+	schedule_on_each_cpu(test_drain_fn);
+}
+
 static unsigned int test_nr_seen(unsigned int n)
 {
 	unsigned int i, seen = 0;
@@ -210,6 +229,18 @@ static unsigned int test_nr_seen(unsigned int n)
 		seen += !!READ_ONCE(test_dev.seen[i]);
 	return seen;
 }
+
+/* Pushed by an interrupt, and between two of those by whom it interrupts. */
+static struct page *test_nested[2];
+static unsigned int test_nr_nested;
+
+static void test_nest_fn(struct irq_work *work)
+{
+	__page_hinting_recheck(test_nested[1], 0);
+	test_nr_nested++;
+}
+
+static struct irq_work test_nest = IRQ_WORK_INIT_HARD(test_nest_fn);
 
 static void test_start(struct kunit *test)
 {

@@ -15,7 +15,6 @@
 #define SMALL_ORDER	4
 #define SMALL_PAGES	16
 
-#define PFN_MASK	((1ULL << 55) - 1)
 
 /* What is reported. */
 
