@@ -103,7 +103,7 @@ def poisons(base):
     refuse = ['-global', 'virtio-balloon-device.page-poison=off']
     pattern = SELFTESTS / 'page_hinting_pattern.c'
     for append in ('init_on_free=1', 'page_poison=1', 'init_on_alloc=1'):
-        yield Boot(f'pattern {base} debug {append}', pattern, base, 'debug', args=['8'],
+        yield Boot(f'pattern {base} debug {append}', pattern, base, 'debug', args=['12'],
                    append=append, memory=512, timeout=300)
         if append != 'init_on_alloc=1':
             yield Boot(f'nothing passes with {append} and a host that does not know', pattern,
@@ -140,6 +140,7 @@ def debug_guests():
               append='memhp_default_state=online_movable cma=64M'),
         house('injection', '6.12', 'debug', 'hinting', timeout=900),
         house('module', '6.12', 'debug', 'hinting'),
+        house('shutdown', '6.12', 'debug'),
         *poisons('6.12'),
         selftest('pattern', '6.12', 'debug', 'hinting', args=[str(seconds)], memory=512,
                  timeout=300 + 2 * seconds),
@@ -187,7 +188,8 @@ def soak():
     loop = [boot for boot in debug_guests() if boot.program != pattern]
     return [
         ('packages', partial(command, 'packages', ['scripts/deps', 'kernel', 'qemu', 'test'], 1200)),
-        ('qtests', partial(tap_command, 'qtests', ['qemu/check', 'slow'], 7200)),
+        ('qtests sanitizers', partial(tap_command, 'qtests sanitizers',
+                                      ['qemu/check', 'sanitizers'], 7200)),
         *[(boot.name, boot) for boot in boots],
         (f'all tests for {minutes} minutes', Loop(loop, seconds)),
     ]
