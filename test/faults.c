@@ -16,19 +16,8 @@
 #define OOM_NOISE	MIB(12)
 #define STALL_MS	1500
 #define COMPLAINT	"no more page hinting"
-#define BACKEND		"/machine/peripheral/balloon/virtio-backend"
 
 static char balloon[64];
-
-static void set_fault(const char *fault)
-{
-	char request[256];
-
-	snprintf(request, sizeof(request),
-		 "{\"execute\": \"qom-set\", \"arguments\": {\"path\": \"" BACKEND
-		 "\", \"property\": \"x-hinting-fault\", \"value\": \"%s\"}}", fault);
-	tell_host(request);
-}
 
 /* A balloon that is plugged again has another name. */
 static bool balloon_there(void)

@@ -13,6 +13,7 @@
 
 #define HOST_PORT	"org.page-hinting.monitor"
 #define HOST_WAIT_MS	30000
+#define BACKEND		"/machine/peripheral/balloon/virtio-backend"
 
 /* Returns NULL where it was done, else why it was not. */
 static inline const char *host_do(const char *request)
@@ -50,6 +51,17 @@ static inline void tell_host(const char *request)
 
 	if (wrong)
 		ksft_exit_fail_msg("%s: %s\n", request, wrong);
+}
+
+/* How the device misbehaves from now on; see qemu/faults.patch. */
+static inline void set_fault(const char *fault)
+{
+	char request[256];
+
+	snprintf(request, sizeof(request),
+		 "{\"execute\": \"qom-set\", \"arguments\": {\"path\": \"" BACKEND
+		 "\", \"property\": \"x-hinting-fault\", \"value\": \"%s\"}}", fault);
+	tell_host(request);
 }
 
 #endif /* HOST_H */

@@ -17,7 +17,6 @@
 #define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
 #define HARD_OFFLINE	BLOCKS "hard_offline_page"
 #define SOFT_OFFLINE	BLOCKS "soft_offline_page"
-#define PFN_MASK	((1ULL << 55) - 1)
 #define TRIES		20
 #define FEW_LOOPS	3
 
@@ -173,18 +172,6 @@ static int test_offline(void)
 	good = stop_churn() && block >= 0;
 	good = good && merged_hints_arrive();
 	return pass_if(unplug() && good);
-}
-
-static unsigned long long address_of(const char *mem)
-{
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	unsigned long long entry = 0;
-	off_t from = (uintptr_t)mem / getpagesize() * sizeof(entry);
-
-	if (fd < 0 || pread(fd, &entry, sizeof(entry), from) != sizeof(entry))
-		ksft_exit_fail_perror("/proc/self/pagemap");
-	close(fd);
-	return (entry & PFN_MASK) * getpagesize();
 }
 
 /* A pipe that refers to a page. */

@@ -18,11 +18,13 @@
 #define REGION_MIN	MIB(1)
 #define SEED		0x9e3779b97f4a7c15ULL
 #define SHOW_MAX	8		/* mismatches per process */
+#define SLAB_FILES	4000
 
 /* Memory held: most of all of it, unless the kernel has more for itself. */
 #define HELD_PERCENT	82
 #define SPARE_PERCENT	8		/* of what is available: stays free */
 
+#define TRACING		"/sys/kernel/tracing/"
 #define OVERCOMMIT	"/proc/sys/vm/nr_overcommit_hugepages"
 
 enum kind { SMALL, THP, FILE_PAGES, HUGETLB, NR_KINDS };
@@ -80,6 +82,26 @@ static unsigned long long pattern(const struct region *region,
 	return region->key ^ (uintptr_t)where * SEED;
 }
 
+/* The last that was traced of a page. */
+static void show_last_hint(unsigned long pfn)
+{
+	char line[256], last[256] = "not traced\n";
+	FILE *trace = fopen(TRACING "trace", "r");
+	unsigned long first;
+	unsigned int order;
+	const char *at;
+
+	while (trace && fgets(line, sizeof(line), trace)) {
+		at = strstr(line, "pfn=");
+		if (at && sscanf(at, "pfn=%lx order=%u", &first, &order) == 2 &&
+		    pfn >= first && pfn - first < 1UL << order)
+			strcpy(last, line);
+	}
+	if (trace)
+		fclose(trace);
+	ksft_print_msg("pfn %#lx, its last hint: %s", pfn, last);
+}
+
 static void show(const struct region *region, const unsigned long long *where,
 		 unsigned long long seen)
 {
@@ -88,6 +110,7 @@ static void show(const struct region *region, const unsigned long long *where,
 	ksft_print_msg("pid %d, %s, generation %u: %p: %016llx expected, %016llx seen\n",
 		       getpid(), kind_names[region->kind], region->generation,
 		       where, pattern(region, where), seen);
+	show_last_hint(address_of(where) / getpagesize());
 }
 
 static void verify(const struct region *region)
@@ -255,6 +278,32 @@ static bool sees_loss(void)
 	return seen == page / sizeof(unsigned long long);
 }
 
+/* Names and inodes by the thousand, which the slab allocator holds and gives back. */
+static void stir_slab(long deadline)
+{
+	char dir[] = "/tmp/page_hinting.XXXXXX", name[sizeof(dir) + 8];
+	int i, fd;
+
+	if (!mkdtemp(dir))
+		ksft_exit_fail_perror(dir);
+	while (now_ms() < deadline) {
+		for (i = 0; i < SLAB_FILES; i++) {
+			snprintf(name, sizeof(name), "%s/%d", dir, i);
+			fd = open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+			if (fd < 0)
+				break;
+			close(fd);
+		}
+		while (i--) {
+			snprintf(name, sizeof(name), "%s/%d", dir, i);
+			unlink(name);
+		}
+		sleep_ms(100);
+	}
+	rmdir(dir);
+	exit(KSFT_PASS);
+}
+
 static void work(unsigned int id, long deadline)
 {
 	mine = &reports[id];
@@ -293,6 +342,10 @@ static bool wait_for_all(const pid_t *pids, unsigned int nr)
 		good = false;
 		ksft_print_msg("pid %d ended with %#x after %lu rounds\n",
 			       pids[i], status, reports[i].rounds);
+	}
+	if (waitpid(pids[nr], &status, 0) < 0 || status) {
+		good = false;
+		ksft_print_msg("what stirs the slab ended with %#x\n", status);
 	}
 	return good;
 }
@@ -352,7 +405,7 @@ int main(int argc, char **argv)
 {
 	long seconds = argc > 1 ? atol(argv[1]) : SECONDS;
 	long nr = argc > 2 ? atol(argv[2]) : sysconf(_SC_NPROCESSORS_ONLN) + 1;
-	pid_t pids[PROCESSES_MAX];
+	pid_t pids[PROCESSES_MAX + 1];
 	struct tunables saved;
 	struct hints before;
 	bool lived;
@@ -371,15 +424,19 @@ int main(int argc, char **argv)
 		ksft_exit_fail_perror("mmap");
 	ksft_test_result(sees_loss(), "a lost page is seen\n");
 	settle(&before);
-	for (i = 0; i < nr; i++) {
+	write_text(TRACING "events/page_hinting/enable", "1");
+	for (i = 0; i <= nr; i++) {
 		pids[i] = fork();
 		if (pids[i] < 0)
 			ksft_exit_fail_perror("fork");
+		if (!pids[i] && i == nr)
+			stir_slab(now_ms() + seconds * 1000);
 		if (!pids[i])
 			work(i, now_ms() + seconds * 1000);
 	}
 	vary(seconds, &saved);
 	lived = wait_for_all(pids, nr);
+	write_text(TRACING "events/page_hinting/enable", "0");
 	ksft_test_result(!sum_up(nr), "memory in use keeps its content\n");
 	ksft_test_result(lived, "all processes lived and worked\n");
 	ksft_test_result(hints_happened(&before),

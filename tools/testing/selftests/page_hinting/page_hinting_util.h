@@ -22,6 +22,9 @@
 
 #define MIB(n)		((size_t)(n) << 20)
 
+/* The frame number in an entry of pagemap. */
+#define PFN_MASK	((1ULL << 55) - 1)
+
 /* Others allocate and free, too: growth up to this says nothing. */
 #define NOISE		MIB(8)
 
@@ -351,6 +354,19 @@ static inline char *touch(size_t len, int advice)
 
 	memset(mem, 1, len);
 	return mem;
+}
+
+/* Where the page is in physical memory; for root only. */
+static inline unsigned long long address_of(const void *mem)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	unsigned long long entry = 0;
+	off_t from = (uintptr_t)mem / getpagesize() * sizeof(entry);
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), from) != sizeof(entry))
+		ksft_exit_fail_perror("/proc/self/pagemap");
+	close(fd);
+	return (entry & PFN_MASK) * getpagesize();
 }
 
 /* The name of a bound balloon that has a queue for hints. */
