@@ -218,12 +218,12 @@ static void hinting_sweeps_once(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
 	isolated = test_event(PAGE_HINT_ISOLATED);
 	hint_sweep_all(true);
-	for (i = 0; i < 100; i++) {
+	for (i = 0; i < 50; i++) {
 		page = alloc_pages(GFP_KERNEL, page_hinting_order);
 		KUNIT_ASSERT_NOT_NULL(test, page);
 		__free_pages(page, page_hinting_order);
 		test_drain();
-		msleep(10);
+		msleep(TEST_POLL_MS);
 	}
 	KUNIT_EXPECT_LT(test, test_event(PAGE_HINT_ISOLATED) - isolated, 2 * n);
 }

@@ -95,7 +95,7 @@ static void show_last_hint(unsigned long pfn)
 		at = strstr(line, "pfn=");
 		if (at && sscanf(at, "pfn=%lx order=%u", &first, &order) == 2 &&
 		    pfn >= first && pfn - first < 1UL << order)
-			strcpy(last, line);
+			snprintf(last, sizeof(last), "%s", line);
 	}
 	if (trace)
 		fclose(trace);

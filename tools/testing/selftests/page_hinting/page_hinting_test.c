@@ -15,7 +15,6 @@
 #define SMALL_ORDER	4
 #define SMALL_PAGES	16
 
-
 /* What is reported. */
 
 static int test_small_pages(void)
