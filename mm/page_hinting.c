@@ -234,11 +234,11 @@ static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 		if (verdict >= HINT_FULL)
 			break;
 		if (verdict == HINT_YOUNG ||
-		    (verdict > HINT_YOUNG && !hint_nr_captured(c))) {
+		    (verdict == HINT_ZONE_CAPPED && !hint_nr_captured(c))) {
 			c->taken[look->kept++] = entry;
 			continue;
 		}
-		/* Others need the room: a sweep takes what can wait for long. */
+		/* A sweep takes what may have to wait for long. */
 		if (verdict > HINT_YOUNG)
 			hint_want_sweep(zone, false);
 		__count_vm_event(hint_events[verdict]);

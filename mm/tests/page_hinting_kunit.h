@@ -186,6 +186,13 @@ static unsigned long test_event(enum vm_event_item item)
 	return events[item];
 }
 
+/* Captures that were taken from the arrays and have not ended in any way yet. */
+static unsigned long test_pending(void)
+{
+	return test_event(PAGE_HINT_CAPTURED) - test_event(PAGE_HINT_STALE) -
+	       test_event(PAGE_HINT_DUPLICATE) - test_event(PAGE_HINT_AGED);
+}
+
 /* Allocate blocks of hint order and have the device look out for them. */
 static void test_alloc(struct kunit *test, unsigned int n)
 {

@@ -308,7 +308,7 @@ static void work(unsigned int id, long deadline)
 {
 	mine = &reports[id];
 	random_state = mix(SEED + id);
-	while (now_ms() < deadline)
+	while (now_ms() < deadline || mine->rounds < 2)
 		one_round();
 	exit(mine->mismatches ? KSFT_FAIL : KSFT_PASS);
 }

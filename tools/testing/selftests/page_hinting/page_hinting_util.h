@@ -428,11 +428,10 @@ static inline bool hints_arrive_of(size_t len)
 {
 	struct hints before;
 	char *mem = touch(len, MADV_NOHUGEPAGE);
+	bool good = settle(&before);
 
-	if (!settle(&before))
-		return false;
 	munmap(mem, len);
-	return expect_reported(&before, percent(len, len > FEW ? 90 : 75));
+	return good && expect_reported(&before, percent(len, len > FEW ? 90 : 75));
 }
 
 static inline bool hints_arrive(void)
