@@ -129,7 +129,7 @@ static int test_late(void)
 	bool good = settle(&before) && stall();
 
 	set_fault("none");
-	return pass_if(good && expect_reported(&before, percent(STEP, 90)));
+	return pass_if(good && expect_reported(&before, percent(STEP, 80)));
 }
 
 static bool works_in_spite_of(const char *fault)

@@ -20,46 +20,6 @@
 #define TRIES		20
 #define FEW_LOOPS	3
 
-/* Bytes in free blocks that are large enough to be told of. */
-static size_t free_in_blocks(void)
-{
-	size_t order, least = get_tunable("order"), bytes = 0;
-	unsigned long count;
-	char text[8192];
-	const char *at;
-	int used;
-
-	if (read_text("/proc/buddyinfo", text, sizeof(text)))
-		ksft_exit_fail_perror("/proc/buddyinfo");
-	for (at = text; (at = strstr(at, "zone")); ) {
-		sscanf(at, "zone %*s%n", &used);
-		at += used;
-		for (order = 0; sscanf(at, " %lu%n", &count, &used) == 1; order++) {
-			bytes += order < least ? 0 : (count << order) * getpagesize();
-			at += used;
-		}
-	}
-	return bytes;
-}
-
-/* Most of what is freed may merge, and most of what merges is told. */
-static bool merged_hints_arrive(void)
-{
-	char *mem = touch(STEP, MADV_NOHUGEPAGE);
-	struct hints before, after;
-	bool good = settle(&before);
-	size_t merged, told;
-
-	merged = free_in_blocks();
-	munmap(mem, STEP);
-	if (!good || !settle(&after))
-		return false;
-	merged = free_in_blocks() - merged;
-	told = reported_since(&before);
-	ksft_print_msg("%zu MiB merged, %zu MiB reported\n", merged >> 20, told >> 20);
-	return merged > STEP / 2 && told >= percent(merged, 90);
-}
-
 static bool total_becomes(size_t total)
 {
 	long deadline = now_ms() + PATIENCE_MS;
@@ -131,7 +91,7 @@ static int test_dimm(void)
 		sleep_ms(i * 90);
 		good = unplug() && plug();
 	}
-	good = good && merged_hints_arrive();
+	good = good && hints_arrive();
 	return pass_if(unplug() && good);
 }
 
@@ -169,7 +129,7 @@ static int test_offline(void)
 		sleep_ms(100);
 	}
 	good = stop_churn() && block >= 0;
-	good = good && merged_hints_arrive();
+	good = good && hints_arrive();
 	return pass_if(unplug() && good);
 }
 
@@ -241,7 +201,7 @@ static int test_cma(void)
 	lived = stop_churn();
 	if (err)
 		ksft_print_msg("CMA: %s\n", strerror(-err));
-	return pass_if(lived && !err && merged_hints_arrive());
+	return pass_if(lived && !err && hints_arrive());
 }
 
 static int test_hugetlb(void)
@@ -264,7 +224,7 @@ static int test_hugetlb(void)
 	}
 	lived = stop_churn();
 	ksft_print_msg("%lu huge pages in %d loops\n", got, FEW_LOOPS);
-	return pass_if(lived && got > FEW_LOOPS * 32 && merged_hints_arrive());
+	return pass_if(lived && got > FEW_LOOPS * 32 && hints_arrive());
 }
 
 /* A page that the host was told of fails, and so does one on its way. */

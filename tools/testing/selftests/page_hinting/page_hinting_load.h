@@ -14,6 +14,19 @@
 #define CHURN		MIB(32)		/* what a child uses again and again */
 #define CHILDREN	2
 
+/* Where the page is in physical memory; for root only. */
+static inline unsigned long long address_of(const void *mem)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	unsigned long long entry = 0;
+	off_t from = (uintptr_t)mem / getpagesize() * sizeof(entry);
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), from) != sizeof(entry))
+		ksft_exit_fail_perror("/proc/self/pagemap");
+	close(fd);
+	return (entry & PFN_MASK) * getpagesize();
+}
+
 static pid_t children[CHILDREN];
 
 static inline void start_churn(void)

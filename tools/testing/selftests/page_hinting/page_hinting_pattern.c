@@ -8,9 +8,7 @@
  * the host although somebody has it, or that two have, does not stay unseen.
  */
 #define _GNU_SOURCE
-#include <sys/wait.h>
-
-#include "page_hinting_util.h"
+#include "page_hinting_load.h"
 
 #define SECONDS		20
 #define PROCESSES_MAX	64
