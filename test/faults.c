@@ -13,7 +13,10 @@
 #include "page_hinting_util.h"
 
 #define OOM_STEP	MIB(1)
-#define OOM_NOISE	MIB(12)
+#define OOM_NOISE	MIB(6)
+#define OOM_LAST	MIB(24)
+#define OOM_CHUNK	MIB(8)
+#define OOM_GAP_MS	30
 #define STALL_MS	1500
 #define COMPLAINT	"no more page hinting"
 
@@ -213,8 +216,26 @@ static int test_unplug(void)
 	return pass_if(good && hints_arrive());
 }
 
-/* How much a process can have before it is killed. */
-static size_t fill_memory(void)
+/* Use some more for a moment: what is freed then is soon with the host. */
+static void free_chunk(size_t *filled)
+{
+	char *p = mmap(NULL, OOM_CHUNK, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	size_t at;
+
+	if (p == MAP_FAILED)
+		ksft_exit_fail_perror("mmap");
+	for (at = 0; at < OOM_CHUNK; at += OOM_STEP) {
+		memset(p + at, 1, OOM_STEP);
+		*filled += OOM_STEP;
+	}
+	munmap(p, OOM_CHUNK);
+	*filled -= OOM_CHUNK;
+	sleep_ms(OOM_GAP_MS);
+}
+
+/* How much a process can have before it is killed; the last of @most in chunks. */
+static size_t fill_memory(size_t most)
 {
 	size_t *filled = mmap(NULL, sizeof(*filled), PROT_READ | PROT_WRITE,
 			      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -232,6 +253,8 @@ static size_t fill_memory(void)
 			write_text("/proc/self/oom_score_adj", "1000");
 		touch(OOM_STEP, MADV_NOHUGEPAGE);
 		*filled += OOM_STEP;
+		if (most < *filled + OOM_LAST)
+			free_chunk(filled);
 	}
 	waitpid(pid, &status, 0);
 	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
@@ -253,7 +276,7 @@ static bool fills(const char *fault, size_t without, bool is_back)
 	sleep_ms(STALL_MS);
 	if (!is_back)
 		may_lose += get_tunable("inflight_kb") * 1024;
-	seen = fill_memory();
+	seen = fill_memory(is_back ? without : SIZE_MAX);
 	lost = without > seen ? without - seen : 0;
 	ksft_print_msg("%s: %zu MiB, without hints %zu\n", fault, seen >> 20,
 		       without >> 20);
@@ -273,10 +296,11 @@ static int test_oom(void)
 	CPU_SET(0, &cpus);
 	if (sched_setaffinity(0, sizeof(cpus), &cpus))
 		ksft_exit_fail_perror("sched_setaffinity");
+	set_tunable("min_age_ms", 0);
 	/* Once for what only the first one allocates or drops. */
 	set_tunable("enabled", 0);
-	fill_memory();
-	without = fill_memory();
+	fill_memory(SIZE_MAX);
+	without = fill_memory(SIZE_MAX);
 	set_tunable("enabled", 1);
 	good = fills("none", without, true);
 	good &= fills("late", without, true);
