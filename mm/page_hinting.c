@@ -54,8 +54,8 @@
 #include "page_hinting.h"
 
 /*
- * A CPU that allocates and frees no more pages than that in half of min_age_ms
- * is quiet: emptying its page lists costs it no more than twice what it does.
+ * A CPU that allocates and frees no more pages than that in min_age_ms is quiet:
+ * emptying its page lists costs it no more than twice what it does.
  */
 #define HINT_QUIET_PAGES	512
 
@@ -136,19 +136,25 @@ static unsigned long hint_activity(void)
 	return n;
 }
 
-static bool hint_was_active(struct hint_cpu *c)
+/* Was the CPU active since that was last noted? */
+static bool hint_note_activity(struct hint_cpu *c)
 {
-	return hint_activity() - c->activity > HINT_QUIET_PAGES;
+	unsigned long activity = hint_activity();
+
+	if (activity - c->activity <= HINT_QUIET_PAGES)
+		return false;
+	c->activity = activity;
+	c->active_at = jiffies;
+	c->undrained = true;
+	return true;
 }
 
 void __page_hinting_idle(void)
 {
 	struct hint_cpu *c = this_cpu_ptr(&hint_cpu);
 
-	if (!c->undrained && c->capacity && hint_was_active(c)) {
-		c->undrained = true;
+	if (!c->undrained && c->capacity && hint_note_activity(c))
 		irq_work_queue(&c->first);
-	}
 }
 
 /*
@@ -289,15 +295,6 @@ static enum hint_verdict hint_fill(struct hint_cpu *c, struct hint_look *look)
 	return HINT_STALE;
 }
 
-static void hint_note_activity(struct hint_cpu *c)
-{
-	if (hint_was_active(c)) {
-		c->activity = hint_activity();
-		c->active_at = jiffies;
-		c->undrained = true;
-	}
-}
-
 /*
  * Pages in the CPU's page lists are free too, and those of one CPU keep the
  * blocks of others from merging. But these lists may hold an eighth of memory,
@@ -306,7 +303,7 @@ static void hint_note_activity(struct hint_cpu *c)
  */
 static void hint_drain(struct hint_cpu *c)
 {
-	unsigned long quiet_at = c->active_at + hint_min_age() / 2;
+	unsigned long quiet_at = c->active_at + hint_min_age();
 
 	if (!c->undrained)
 		return;

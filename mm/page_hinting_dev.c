@@ -53,7 +53,7 @@ bool hint_dev_failed;
 static int hint_cpuhp_state;
 
 /* The tunables; see Documentation/ABI/testing/sysfs-kernel-mm-page_hinting. */
-unsigned int hint_min_age_ms __read_mostly = 100;
+unsigned int hint_min_age_ms __read_mostly = 50;
 unsigned long hint_max_inflight_pages __read_mostly = SZ_64M >> PAGE_SHIFT;
 unsigned int hint_capture_entries = 1024;
 bool hint_wanted = true;
