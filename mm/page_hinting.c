@@ -7,7 +7,7 @@
  *
  * The way of a page: __free_one_page() has merged a block to page_hinting_order
  * or above -> it is stamped and its pfn goes into this CPU's array -> khintd/N
- * looks at it when it has been free for min_age_ms -> if it still is, it is
+ * looks at it when it has been free for long enough -> if it still is, it is
  * isolated -> it goes to the host with a batch of others -> the host discards
  * it and answers -> it goes back to the tail of its free list, marked -> the
  * mark goes when the block leaves the list.
@@ -34,6 +34,7 @@
  *   page->free_since        hook                        zone->lock
  *   mark of a free block    hint_return(), allocator    zone->lock
  *   hint_zone.in_flight     hint_range(), hint_return() zone->lock
+ *   hint_zone.used .. age   use, hint_range()           zone->lock
  *   hint_zone.flags         anyone                      atomic bit operations
  *   hint_zone.cursor ..     the thread that sweeps      HINT_SWEEP_BUSY
  *   hint_batchless,         threads, who puts a batch   see hint_put_batch()
@@ -67,11 +68,6 @@ DEFINE_STATIC_KEY_FALSE(page_hinting_capturing);
 
 /* Smallest order that is captured. */
 unsigned int page_hinting_order __read_mostly;
-
-unsigned long hint_min_age(void)
-{
-	return msecs_to_jiffies(READ_ONCE(hint_min_age_ms));
-}
 
 /* Where a look at a captured range is counted. */
 static const enum vm_event_item hint_events[] = {
@@ -228,6 +224,7 @@ static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 
 	zone = page_zone(page);
 	spin_lock_irqsave(&zone->lock, flags);
+	look->min_age = hint_zone_age(hint_zone_of(zone));
 	for (; units < HINT_SLICE && c->pos < c->nr; c->pos++) {
 		entry = c->taken[c->pos];
 		page = pfn_to_online_page(entry >> HINT_ORDER_BITS);

@@ -24,6 +24,7 @@ extern unsigned int page_hinting_order;
 void __page_hinting_capture(struct page *page, unsigned int order);
 void __page_hinting_idle(void);
 void __page_hinting_recheck(struct page *page, unsigned int order);
+void __page_hinting_use(struct page *page, unsigned int order);
 
 /**
  * page_hinting_capture - note that a block was freed
@@ -67,15 +68,17 @@ static inline void page_hinting_recheck(struct page *page, unsigned int order)
 }
 
 /**
- * page_hinting_reuse - count the use of a block that the host was told of
- * @order: its order
+ * page_hinting_use - note that a free block comes into use
+ * @page: first page of the block, which may be marked
+ * @order: order of the block
  *
- * Called with zone->lock held, for blocks that were marked.
+ * Called with zone->lock held.
  */
-static inline void page_hinting_reuse(unsigned int order)
+static inline void page_hinting_use(struct page *page, unsigned int order)
 {
-	if (static_branch_likely(&page_hinting_capturing))
-		__count_vm_events(PAGE_HINT_REUSED, 1 << order);
+	if (static_branch_likely(&page_hinting_capturing) &&
+	    order >= page_hinting_order)
+		__page_hinting_use(page, order);
 }
 
 /*
@@ -93,12 +96,15 @@ static inline void page_hinting_reuse(unsigned int order)
 /* A zone never has more than this share of its pages with the host. */
 #define HINT_ZONE_SHARE		32
 
+/* Doublings of min_age_ms that are told apart: from a tick to two seconds. */
+#define HINT_AGES		11
+
 /**
  * enum hint_verdict - what became of a block that was looked at
  * @HINT_STALE: It is not free, or in an isolated pageblock.
  * @HINT_DUPLICATE: The host knows it, or a newer capture stands for it.
  * @HINT_TAKEN: It was isolated and is part of the batch.
- * @HINT_YOUNG: It has not been free for min_age_ms yet.
+ * @HINT_YOUNG: It has not been free for long enough yet.
  * @HINT_LOW: Its zone, or an OOM situation, cannot spare it now.
  * @HINT_ZONE_CAPPED: As much of its zone as is allowed is with the host already.
  * @HINT_FULL: The batch has no room for it, or is of another zone.
@@ -207,8 +213,24 @@ enum hint_zone_flags {
 };
 
 /**
+ * struct hint_count - how often something has happened of late
+ * @n: How often, halved every so often.
+ * @since: Since when @n stands, in jiffies.
+ */
+struct hint_count {
+	unsigned int n;
+	unsigned long since;
+};
+
+/**
  * struct hint_zone - what page hinting knows about a zone
  * @in_flight: Pages isolated and not yet back. Under zone->lock.
+ * @used: Blocks that came into use when they had been free for min_age_ms << i
+ *	and less than twice that. Under zone->lock.
+ * @hinted: Blocks that were hinted. Under zone->lock.
+ * @hinted_since: Since when the last of them was free. Under zone->lock.
+ * @age: How long blocks had to be free when that was last worked out, in
+ *	jiffies. Written under zone->lock.
  * @flags: See enum hint_zone_flags. Atomic bit operations.
  * @cursor: Where the sweep goes on; 0 when none is under way.
  * @all: This sweep looks at marked blocks too.
@@ -221,6 +243,10 @@ enum hint_zone_flags {
  */
 struct hint_zone {
 	unsigned long in_flight;
+	struct hint_count used[HINT_AGES];
+	struct hint_count hinted;
+	unsigned long hinted_since;
+	unsigned long age;
 	unsigned long flags;
 	unsigned long cursor;
 	bool all;
@@ -234,6 +260,7 @@ struct hint_zone {
 /**
  * struct hint_look - one look at blocks, and what it has learnt
  * @batch: Where blocks go that are ripe.
+ * @min_age: How long a block has to be free to be so, in jiffies.
  * @since: A block freed after this, in jiffies, has a newer capture.
  * @all: Take marked blocks too.
  * @kept: Array entries that have to wait, moved to the front of the array.
@@ -243,6 +270,7 @@ struct hint_zone {
  */
 struct hint_look {
 	struct hint_batch *batch;
+	unsigned long min_age;
 	unsigned long since;
 	bool all;
 	unsigned int kept;
@@ -264,11 +292,16 @@ extern bool hint_running;
 extern bool hint_dev_failed;
 
 /* mm/page_hinting.c: captures and threads */
-unsigned long hint_min_age(void);
 void hint_kick(unsigned int cpu);
 void __init hint_cpus_init(void);
 int hint_cpu_prepare(unsigned int cpu);
 int hint_cpu_dead(unsigned int cpu);
+
+/* mm/page_hinting_age.c: how long blocks have to be free */
+unsigned long hint_min_age(void);
+unsigned long hint_zone_age(struct hint_zone *hz);
+void hint_note_hint(struct hint_zone *hz, unsigned long since);
+void hint_note_use(struct hint_zone *hz, unsigned long since, bool marked);
 
 /* mm/page_hinting_block.c: what is done under zone->lock */
 enum hint_verdict hint_range(struct hint_look *look, struct zone *zone,
@@ -309,7 +342,7 @@ static inline void page_hinting_recheck(struct page *page, unsigned int order)
 {
 }
 
-static inline void page_hinting_reuse(unsigned int order)
+static inline void page_hinting_use(struct page *page, unsigned int order)
 {
 }
 

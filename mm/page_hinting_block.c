@@ -113,7 +113,6 @@ static enum hint_verdict hint_block(struct hint_look *look, struct zone *zone,
 {
 	struct hint_batch *batch = look->batch;
 	unsigned long now = jiffies, age = hint_age(head, order, now);
-	unsigned long min_age = hint_min_age();
 	enum hint_verdict verdict;
 
 	/* Does it wait to be offlined or to be allocated as a range? */
@@ -124,11 +123,11 @@ static enum hint_verdict hint_block(struct hint_look *look, struct zone *zone,
 	if (PageReported(head)) {
 		if (!look->all)
 			return HINT_DUPLICATE;
-	} else if (age < min_age) {
+	} else if (age < look->min_age) {
 		/* It was in use a moment ago; and after it was captured? */
 		if (time_after(now - age, look->since))
 			return HINT_DUPLICATE;
-		hint_again(look, now - age + min_age);
+		hint_again(look, now - age + look->min_age);
 		return HINT_YOUNG;
 	}
 
@@ -136,11 +135,10 @@ static enum hint_verdict hint_block(struct hint_look *look, struct zone *zone,
 	if (verdict != HINT_TAKEN)
 		return verdict;
 
-	/* Not used, so that it does not count as such. */
-	__ClearPageReported(head);
 	take_free_block(head, order);
 	sg_set_page(&batch->sgl[batch->nents++], head, PAGE_SIZE << order, 0);
 	batch->zone = zone;
+	hint_note_hint(hint_zone_of(zone), now - age);
 	__count_vm_events(PAGE_HINT_ISOLATED, 1 << order);
 	trace_page_hinting_isolate(page_to_pfn(head), order);
 	return HINT_TAKEN;
@@ -226,7 +224,7 @@ static void hint_sweep_pause(struct hint_zone *hz, bool low)
 /* Is it too early to go on? Then one CPU has a timer, which is enough. */
 static bool hint_sweep_paused(struct hint_look *look, struct hint_zone *hz)
 {
-	unsigned long pause = hz->low ? HINT_RETRY : max(hint_min_age(), 1UL);
+	unsigned long pause = hz->low ? HINT_RETRY : max(READ_ONCE(hz->age), 1UL);
 	int cpu = raw_smp_processor_id(), waiter = READ_ONCE(hz->waiter);
 
 	if (jiffies - hz->paused_at >= pause)
@@ -304,6 +302,7 @@ static enum hint_verdict hint_sweep_hold(struct hint_look *look,
 
 	rcu_read_lock();
 	spin_lock_irqsave(&zone->lock, flags);
+	look->min_age = hint_zone_age(hz);
 	for (i = 0; i < HINT_SLICE && hz->cursor < zone_end_pfn(zone); i++) {
 		unsigned long pfn = hz->cursor;
 

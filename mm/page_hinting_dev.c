@@ -426,7 +426,6 @@ void hint_set_order(unsigned int order)
 		hint_sweep_all(false);
 }
 
-/* Timers were set for the old age. */
 /* What waited for the old age, or below the old limit, need not do so now. */
 static void hint_look_all(void)
 {

@@ -134,10 +134,28 @@ static ssize_t inflight_kb_show(struct kobject *kobj,
 }
 HINT_ATTR_RO(inflight_kb);
 
+static ssize_t age_ms_show(struct kobject *kobj, struct kobj_attribute *attr,
+			   char *buf)
+{
+	unsigned long flags, age = hint_min_age();
+	struct zone *zone;
+
+	for_each_populated_zone(zone) {
+		if (!READ_ONCE(hint_running))
+			break;
+		spin_lock_irqsave(&zone->lock, flags);
+		age = max(age, hint_zone_age(hint_zone_of(zone)));
+		spin_unlock_irqrestore(&zone->lock, flags);
+	}
+	return sysfs_emit(buf, "%u\n", jiffies_to_msecs(age));
+}
+HINT_ATTR_RO(age_ms);
+
 static struct attribute *hint_attrs[] = {
 	&enabled_attr.attr,
 	&order_attr.attr,
 	&min_age_ms_attr.attr,
+	&age_ms_attr.attr,
 	&max_inflight_kb_attr.attr,
 	&capture_entries_attr.attr,
 	&inflight_kb_attr.attr,

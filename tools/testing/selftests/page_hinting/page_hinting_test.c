@@ -11,6 +11,7 @@
 
 #define LOOPS		5
 #define ENTRIES_MAX	65536
+#define ROUNDS		8
 
 #define SMALL_ORDER	4
 #define SMALL_PAGES	16
@@ -140,6 +141,32 @@ static int test_min_age(void)
 		return KSFT_FAIL;
 	}
 	return pass_if(expect_reported(&before, percent(STEP, 80)));
+}
+
+/* What is used again soon is left alone, until that ends. */
+static int test_churn(void)
+{
+	unsigned long least = get_tunable("min_age_ms");
+	long deadline;
+	struct hints before;
+	size_t seen;
+	int i;
+
+	if (!settle(&before))
+		return KSFT_FAIL;
+	for (i = 0; i < ROUNDS; i++) {
+		munmap(touch(STEP, MADV_NOHUGEPAGE), STEP);
+		sleep_ms(6 * least);
+	}
+	seen = reported_since(&before);
+	ksft_print_msg("%zu of %zu MiB reported, age_ms %lu\n", seen >> 20,
+		       ROUNDS * STEP >> 20, get_tunable("age_ms"));
+	if (seen > ROUNDS * STEP / 2 || !hints_arrive())
+		return KSFT_FAIL;
+	deadline = now_ms() + PATIENCE_MS;
+	while (get_tunable("age_ms") != least && now_ms() < deadline)
+		sleep_ms(POLL_MS);
+	return pass_if(get_tunable("age_ms") == least);
 }
 
 static int test_cap(void)
@@ -289,6 +316,7 @@ static const struct test tests[] = {
 	{ "use after a hint is counted", test_reuse },
 	{ "an overflow loses nothing", test_overflow },
 	{ "min_age_ms is waited for", test_min_age },
+	{ "what is used again soon is left alone", test_churn },
 	{ "max_inflight_kb is kept to", test_cap },
 	{ "enabled stops it and starts it again", test_off_and_on },
 	{ "MemFree comes back", test_mem_free },

@@ -88,7 +88,7 @@ int main(void)
 
 	ksft_print_header();
 	require_tunables();
-	ksft_set_plan(ARRAY_SIZE(tunable_names) + 1);
+	ksft_set_plan(ARRAY_SIZE(tunable_names) + 2);
 	save_tunables(&saved);
 	for (i = 0; i < ARRAY_SIZE(tunable_names); i++) {
 		name = tunable_names[i];
@@ -98,5 +98,6 @@ int main(void)
 	}
 	ksft_test_result(check_read_only("inflight_kb"),
 			 "inflight_kb is read-only\n");
+	ksft_test_result(check_read_only("age_ms"), "age_ms is read-only\n");
 	ksft_finished();
 }

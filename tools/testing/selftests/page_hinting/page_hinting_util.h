@@ -35,7 +35,7 @@
 /* What should happen soon has to happen within this time. */
 #define PATIENCE_MS	20000
 
-/* Nothing may be reported for so long beyond min_age_ms to be called quiet. */
+/* Nothing may be reported for so long beyond age_ms to be called quiet. */
 #define QUIET_MS	400
 
 #define POLL_MS		20
@@ -276,21 +276,23 @@ static inline bool balanced(const struct hints *h)
  */
 static inline bool settle(struct hints *h)
 {
-	long quiet = get_tunable("min_age_ms") * 5 / 4 + QUIET_MS;
-	long since = now_ms(), deadline = since + quiet + PATIENCE_MS;
+	long since = now_ms(), deadline = since + PATIENCE_MS, age, most = 0;
 	size_t block = MIB(4);
 	struct hints base;
 
 	read_hints(&base);
 	while (now_ms() < deadline) {
 		sleep_ms(POLL_MS);
+		/* Something may still wait for an age that was longer. */
+		age = get_tunable("age_ms");
+		most = age > most ? age : most;
 		/* A block now and then is the noise of an idle system. */
 		if (reported_since(&base) > block) {
 			read_hints(&base);
 			since = now_ms();
 		}
 		read_hints(h);
-		if (now_ms() - since >= quiet && balanced(h))
+		if (now_ms() - since >= most * 5 / 4 + QUIET_MS && balanced(h))
 			return true;
 	}
 	ksft_print_msg("%lu captured, %lu stale + %lu duplicate + %lu aged\n",
