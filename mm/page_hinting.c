@@ -30,8 +30,8 @@
  *   hint_cpu.taken .. pos   khintd/N of this CPU        only it; hotplug when the
  *                                                       CPU is dead
  *   hint_cpu.kick           irq_work, timer, answers    see hint_kick()
- *   hint_cpu.activity ..    khintd/N, idle entry        this CPU
- *   page->free_since        hook                        zone->lock
+ *   hint_cpu.age ..         khintd/N, idle entry        this CPU
+ *   page->free_since        hooks, hint_return()        zone->lock
  *   mark of a free block    hint_return(), allocator    zone->lock
  *   hint_zone.in_flight     hint_range(), hint_return() zone->lock
  *   hint_zone.used .. age   use, hint_range()           zone->lock
@@ -102,12 +102,7 @@ static void hint_push(struct page *page, unsigned int order)
 
 void __page_hinting_capture(struct page *page, unsigned int order)
 {
-	unsigned int i;
-
-	/* Each part that a split may leave behind carries the stamp. */
-	for (i = 0; i < 1U << order; i += 1U << READ_ONCE(page_hinting_order))
-		page[i].free_since = jiffies;
-
+	hint_stamp(page, order);
 	preempt_disable_nested();
 	hint_push(page, order);
 	preempt_enable_nested();
@@ -181,12 +176,15 @@ static void hint_timer_fn(struct timer_list *timer)
 static void hint_first_fn(struct irq_work *work)
 {
 	struct hint_cpu *c = container_of(work, struct hint_cpu, first);
+	unsigned long age = hint_min_age();
 
 	if (!READ_ONCE(hint_running))
 		return;
 	if (hint_nr_captured(c) >= c->capacity / 2)
 		hint_kick(c->cpu);
-	timer_reduce(&c->timer, jiffies + hint_min_age());
+	if (!c->undrained)
+		age = max(age, c->age);
+	timer_reduce(&c->timer, jiffies + age);
 }
 
 /* Make the array that was filled the one to work on. */
@@ -335,6 +333,7 @@ static void hint_thread(unsigned int cpu)
 	}
 
 	verdict = hint_fill(c, &look);
+	c->age = look.min_age;
 	if (look.batch->nents)
 		hint_submit(look.batch);
 	else
@@ -347,7 +346,7 @@ static void hint_thread(unsigned int cpu)
 		return;
 	}
 	if (look.again)
-		timer_reduce(&c->timer, look.next + hint_min_age() / 4);
+		timer_reduce(&c->timer, look.next);
 	hint_drain(c);
 }
 

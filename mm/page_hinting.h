@@ -24,7 +24,8 @@ extern unsigned int page_hinting_order;
 void __page_hinting_capture(struct page *page, unsigned int order);
 void __page_hinting_idle(void);
 void __page_hinting_recheck(struct page *page, unsigned int order);
-void __page_hinting_use(struct page *page, unsigned int order);
+void __page_hinting_use(struct page *page, unsigned int order,
+			unsigned int used);
 
 /**
  * page_hinting_capture - note that a block was freed
@@ -71,14 +72,16 @@ static inline void page_hinting_recheck(struct page *page, unsigned int order)
  * page_hinting_use - note that a free block comes into use
  * @page: first page of the block, which may be marked
  * @order: order of the block
+ * @used: order of what is used of it, the rest stays free
  *
  * Called with zone->lock held.
  */
-static inline void page_hinting_use(struct page *page, unsigned int order)
+static inline void page_hinting_use(struct page *page, unsigned int order,
+				    unsigned int used)
 {
 	if (static_branch_likely(&page_hinting_capturing) &&
 	    order >= page_hinting_order)
-		__page_hinting_use(page, order);
+		__page_hinting_use(page, order, used);
 }
 
 /*
@@ -166,6 +169,8 @@ static_assert(MAX_PAGE_ORDER <= HINT_ORDER_MASK);
  * @taken_at: When it became so, in jiffies.
  * @nr: Entries in @taken.
  * @pos: The next to look at.
+ * @age: How long blocks had to be free when the thread last looked at some, in
+ *	jiffies.
  * @activity: Pages that the CPU had allocated and freed when it was last found
  *	active.
  * @active_at: When that was, in jiffies.
@@ -186,6 +191,7 @@ struct hint_cpu {
 	unsigned int nr;
 	unsigned int pos;
 
+	unsigned long age;
 	unsigned long activity;
 	unsigned long active_at;
 };
@@ -298,9 +304,15 @@ int hint_cpu_prepare(unsigned int cpu);
 int hint_cpu_dead(unsigned int cpu);
 
 /* mm/page_hinting_age.c: how long blocks have to be free */
+void hint_know(struct page *head, unsigned int order);
+bool hint_is_known(struct page *head, unsigned int order);
+void hint_forget_all(void);
+void hint_stamp(struct page *page, unsigned int order);
+unsigned long hint_age(struct page *head, unsigned int order, unsigned long now);
 unsigned long hint_min_age(void);
 unsigned long hint_zone_age(struct hint_zone *hz);
-void hint_note_hint(struct hint_zone *hz, unsigned long since);
+void hint_note_hint(struct hint_zone *hz, unsigned int order,
+		    unsigned long since);
 void hint_note_use(struct hint_zone *hz, unsigned long since, bool marked);
 
 /* mm/page_hinting_block.c: what is done under zone->lock */
@@ -342,7 +354,8 @@ static inline void page_hinting_recheck(struct page *page, unsigned int order)
 {
 }
 
-static inline void page_hinting_use(struct page *page, unsigned int order)
+static inline void page_hinting_use(struct page *page, unsigned int order,
+				    unsigned int used)
 {
 }
 

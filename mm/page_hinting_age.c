@@ -31,6 +31,64 @@
 /* For how long a hint is remembered, as a half-life. */
 #define HINT_MEMORY		(HZ / 2)
 
+/* What was known before this was counted up is not known any more. */
+static unsigned long hint_epoch;
+
+/* In the place of the stamp. Neither a time nor what a user would leave there. */
+static unsigned long hint_known_word(struct page *page)
+{
+	return ~(page_to_pfn(page) + READ_ONCE(hint_epoch));
+}
+
+/* Called with hint_mutex held. */
+void hint_forget_all(void)
+{
+	WRITE_ONCE(hint_epoch, hint_epoch + 1);
+}
+
+static unsigned int hint_step(unsigned int order)
+{
+	return 1U << min(order, READ_ONCE(page_hinting_order));
+}
+
+/* The host has all of a block, which need not be on a free list. */
+void hint_know(struct page *head, unsigned int order)
+{
+	unsigned int i;
+
+	for (i = 0; i < 1U << order; i += hint_step(order))
+		head[i].free_since = hint_known_word(&head[i]);
+}
+
+bool hint_is_known(struct page *head, unsigned int order)
+{
+	unsigned int i;
+
+	for (i = 0; i < 1U << order; i += hint_step(order))
+		if (head[i].free_since != hint_known_word(&head[i]))
+			return false;
+	return true;
+}
+
+/*
+ * For how long has the block been free? Every unit of it was stamped when the
+ * block, or a larger one that it was split from, came to its free list, or is
+ * known to the host, which makes nothing young. What was freed while nobody
+ * captured carries whatever its last user left there: what is no time of the
+ * past makes nothing young, and what looks like one makes it wait once.
+ */
+unsigned long hint_age(struct page *head, unsigned int order, unsigned long now)
+{
+	unsigned long age = LONG_MAX;
+	unsigned int i;
+
+	for (i = 0; i < 1U << order; i += hint_step(order))
+		if (!hint_is_known(&head[i], 0) &&
+		    (long)(now - head[i].free_since) >= 0)
+			age = min(age, now - head[i].free_since);
+	return age;
+}
+
 unsigned long hint_min_age(void)
 {
 	return msecs_to_jiffies(READ_ONCE(hint_min_age_ms));
@@ -50,14 +108,15 @@ static unsigned int hint_count_read(struct hint_count *c, unsigned long half_lif
 /**
  * hint_note_hint - remember that a block is hinted
  * @hz: its zone
+ * @order: its order
  * @since: since when it was free, in jiffies
  *
  * Context: zone->lock held.
  */
-void hint_note_hint(struct hint_zone *hz, unsigned long since)
+void hint_note_hint(struct hint_zone *hz, unsigned int order, unsigned long since)
 {
 	hint_count_read(&hz->hinted, HINT_MEMORY);
-	hz->hinted.n++;
+	hz->hinted.n += (1U << order) / hint_step(order);
 	hz->hinted_since = since;
 }
 
@@ -115,11 +174,30 @@ unsigned long hint_zone_age(struct hint_zone *hz)
 	return age;
 }
 
-void __page_hinting_use(struct page *page, unsigned int order)
+void __page_hinting_use(struct page *page, unsigned int order, unsigned int used)
 {
-	bool marked = PageReported(page);
+	unsigned int i;
+	bool known;
 
-	if (marked)
-		__count_vm_events(PAGE_HINT_REUSED, 1 << order);
-	hint_note_use(hint_zone_of(page_zone(page)), page->free_since, marked);
+	/* What of it is not used loses the mark, too. */
+	if (PageReported(page))
+		hint_know(page, order);
+	known = hint_is_known(page, 0);
+	if (known)
+		__count_vm_events(PAGE_HINT_REUSED, max(1U << used, hint_step(order)));
+	hint_note_use(hint_zone_of(page_zone(page)), page->free_since, known);
+
+	/* Its users need not write there, and then it looked as if known. */
+	for (i = 0; i < 1U << used; i += hint_step(page_hinting_order))
+		page[i].free_since = 0;
+}
+
+/* Each part that a split may leave behind carries the stamp. */
+void hint_stamp(struct page *page, unsigned int order)
+{
+	unsigned int i;
+
+	for (i = 0; i < 1U << order; i += hint_step(order))
+		if (!hint_is_known(&page[i], 0))
+			page[i].free_since = jiffies;
 }

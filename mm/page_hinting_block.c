@@ -88,23 +88,41 @@ static enum hint_verdict hint_reserve(struct hint_look *look, struct zone *zone,
 }
 
 /*
- * For how long has the block been free? Every unit of it was stamped when the
- * block, or a larger one that it was split from, came to its free list. What
- * was freed while nobody captured carries whatever its last user left there:
- * what is no time of the past makes nothing young, and what looks like one
- * makes it wait once.
+ * The part of a block that the host need be told of. It is no smaller than a unit,
+ * and all of the block where both halves have something new.
  */
-static unsigned long hint_age(struct page *head, unsigned int order,
-			      unsigned long now)
+static struct page *hint_news(struct page *head, unsigned int *order)
 {
-	unsigned int step = 1U << min(order, READ_ONCE(page_hinting_order));
-	unsigned long age = LONG_MAX;
-	unsigned int i;
+	while (*order > READ_ONCE(page_hinting_order)) {
+		struct page *half = head + (1UL << (*order - 1));
 
-	for (i = 0; i < 1U << order; i += step)
-		if ((long)(now - head[i].free_since) >= 0)
-			age = min(age, now - head[i].free_since);
-	return age;
+		if (hint_is_known(head, *order - 1))
+			head = half;
+		else if (!hint_is_known(half, *order - 1))
+			break;
+		--*order;
+	}
+	return head;
+}
+
+static void hint_put_back(struct page *page, unsigned int order)
+{
+	__putback_isolated_page(page, order, get_pageblock_migratetype(page));
+}
+
+/* Take a part of a block. The rest of it goes back, and the host has that. */
+static void hint_take(struct page *head, unsigned int order, struct page *part,
+		      unsigned int part_order)
+{
+	take_free_block(head, order);
+	while (order > part_order) {
+		struct page *half = head + (1UL << --order);
+		struct page *rest = part < half ? half : head;
+
+		hint_put_back(rest, order);
+		__SetPageReported(rest);
+		head = part < half ? head : half;
+	}
 }
 
 /* Look at the free block that starts at @head. */
@@ -113,34 +131,40 @@ static enum hint_verdict hint_block(struct hint_look *look, struct zone *zone,
 {
 	struct hint_batch *batch = look->batch;
 	unsigned long now = jiffies, age = hint_age(head, order, now);
+	unsigned int part_order = order;
 	enum hint_verdict verdict;
+	struct page *part = head;
 
 	/* Does it wait to be offlined or to be allocated as a range? */
 	if (is_migrate_isolate(get_pageblock_migratetype(head)))
 		return HINT_STALE;
 
 	/* Does the host know it already? Then it has been free for long, too. */
-	if (PageReported(head)) {
+	if (PageReported(head) || hint_is_known(head, order)) {
+		__SetPageReported(head);
 		if (!look->all)
 			return HINT_DUPLICATE;
 	} else if (age < look->min_age) {
 		/* It was in use a moment ago; and after it was captured? */
 		if (time_after(now - age, look->since))
 			return HINT_DUPLICATE;
-		hint_again(look, now - age + look->min_age);
+		/* A quarter later, and others will be ripe with it. */
+		hint_again(look, now - age + look->min_age * 5 / 4);
 		return HINT_YOUNG;
 	}
 
-	verdict = hint_reserve(look, zone, 1UL << order);
+	if (!look->all)
+		part = hint_news(head, &part_order);
+	verdict = hint_reserve(look, zone, 1UL << part_order);
 	if (verdict != HINT_TAKEN)
 		return verdict;
 
-	take_free_block(head, order);
-	sg_set_page(&batch->sgl[batch->nents++], head, PAGE_SIZE << order, 0);
+	hint_take(head, order, part, part_order);
+	sg_set_page(&batch->sgl[batch->nents++], part, PAGE_SIZE << part_order, 0);
 	batch->zone = zone;
-	hint_note_hint(hint_zone_of(zone), now - age);
-	__count_vm_events(PAGE_HINT_ISOLATED, 1 << order);
-	trace_page_hinting_isolate(page_to_pfn(head), order);
+	hint_note_hint(hint_zone_of(zone), part_order, now - age);
+	__count_vm_events(PAGE_HINT_ISOLATED, 1 << part_order);
+	trace_page_hinting_isolate(page_to_pfn(part), part_order);
 	return HINT_TAKEN;
 }
 
@@ -374,42 +398,19 @@ out:
 }
 
 /*
- * Will the blocks that this one merges with be marked ones only? @pfn and
- * @order become those of the block that merging leads to, where no reason not
- * to merge holds that is not looked at here: the caller compares.
+ * Put a block, or a pageblock of it, back to the tail of its free list. After an
+ * error there is no device, and the next one gets all there is. And if this
+ * interrupted compaction, that may have captured the block.
  */
-static bool hint_merges_with_marked(unsigned long *pfn, unsigned int *order)
-{
-	bool marked = true;
-
-	for (; *order < MAX_PAGE_ORDER; ++*order) {
-		struct page *buddy = pfn_to_page(*pfn ^ (1UL << *order));
-
-		if (!PageBuddy(buddy) || page_private(buddy) != *order)
-			break;
-		marked = marked && PageReported(buddy);
-		*pfn &= ~(1UL << *order);
-	}
-	return marked;
-}
-
-/* Put a block, or a pageblock of it, back to the tail of its free list. */
 static void hint_return_piece(struct page *page, unsigned int order, int err)
 {
-	unsigned long pfn = page_to_pfn(page);
-	unsigned int merged = order, found = order;
-	bool marked = hint_merges_with_marked(&pfn, &merged);
 	struct page *head;
 
-	__putback_isolated_page(page, order, get_pageblock_migratetype(page));
-
-	/*
-	 * With something not yet hinted it goes again, when that is ripe. After
-	 * an error there is no device, and the next one gets all there is. And
-	 * if this interrupted compaction, that may have captured the block.
-	 */
-	head = find_free_block(page, &found);
-	if (head && !err && (found == order || (found == merged && marked)))
+	if (!err)
+		hint_know(page, order);
+	hint_put_back(page, order);
+	head = find_free_block(page, &order);
+	if (head && hint_is_known(head, order))
 		__SetPageReported(head);
 }
 
@@ -473,8 +474,10 @@ void hint_mark_range(unsigned long pfn, unsigned long nr_pages)
 		zone = page_zone(page);
 		spin_lock_irqsave(&zone->lock, flags);
 		head = find_free_block(page, &order);
-		if (head)
+		if (head) {
+			hint_know(head, order);
 			__SetPageReported(head);
+		}
 		spin_unlock_irqrestore(&zone->lock, flags);
 	}
 }

@@ -153,7 +153,6 @@ void hint_wait_for_room(unsigned int cpu, int returns)
 		WRITE_ONCE(per_cpu(hint_cpu, cpu).kick, true);
 }
 
-/* Hand a batch to the device. */
 void hint_submit(struct hint_batch *batch)
 {
 	unsigned int nents = batch->nents;
@@ -215,12 +214,14 @@ static int hint_start(void)
 		return err;
 	}
 
+	/* What was used meanwhile may still look as if known. */
+	hint_forget_all();
 	WRITE_ONCE(hint_running, true);
 	/* Marks are those of page reporting, and are looked for from now on. */
 	if (!static_key_enabled(&page_reporting_enabled))
 		static_branch_enable(&page_reporting_enabled);
 	static_branch_enable(&page_hinting_capturing);
-	/* What an earlier device was told of, this one's host may not know. */
+	/* What an earlier device was told of, the host of this one may not have. */
 	hint_sweep_all(hint_dev_new);
 	hint_dev_new = false;
 	return 0;
@@ -421,6 +422,7 @@ void hint_set_order(unsigned int order)
 {
 	guard(mutex)(&hint_mutex);
 
+	hint_forget_all();
 	WRITE_ONCE(page_hinting_order, order);
 	if (hint_running)
 		hint_sweep_all(false);

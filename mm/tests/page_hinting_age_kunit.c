@@ -95,12 +95,12 @@ static void age_counts_hints_back(struct kunit *test)
 	test_use(hz, 5 * test_age, true);
 	KUNIT_EXPECT_EQ(test, hint_zone_age(hz), test_age);
 
-	hint_note_hint(hz, jiffies - 5 * test_age);
+	hint_note_hint(hz, 0, jiffies - 5 * test_age);
 	test_use(hz, LONG_MAX, true);
 	KUNIT_EXPECT_EQ(test, hint_zone_age(hz), test_age);
 
 	for (i = 0; i < TEST_MANY; i++)
-		hint_note_hint(hz, jiffies - 5 * test_age);
+		hint_note_hint(hz, 0, jiffies - 5 * test_age);
 	test_use(hz, LONG_MAX, true);
 	KUNIT_EXPECT_EQ(test, hint_zone_age(hz), 8 * test_age);
 	KUNIT_EXPECT_EQ(test, hz->hinted.n, 0);
@@ -109,7 +109,7 @@ static void age_counts_hints_back(struct kunit *test)
 	test_pass(hz, 10 * HZ);
 	KUNIT_EXPECT_EQ(test, hint_zone_age(hz), test_age);
 	for (i = 0; i < TEST_MANY; i++)
-		hint_note_hint(hz, jiffies);
+		hint_note_hint(hz, 0, jiffies);
 	test_pass(hz, 10 * HZ);
 	test_use(hz, LONG_MAX, true);
 	KUNIT_EXPECT_EQ(test, hint_zone_age(hz), test_age);

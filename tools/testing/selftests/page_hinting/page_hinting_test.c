@@ -155,7 +155,7 @@ static int test_churn(void)
 	if (!settle(&before))
 		return KSFT_FAIL;
 	for (i = 0; i < ROUNDS; i++) {
-		munmap(touch(STEP, MADV_NOHUGEPAGE), STEP);
+		munmap(touch(STEP, MADV_HUGEPAGE), STEP);
 		sleep_ms(6 * least);
 	}
 	seen = reported_since(&before);
