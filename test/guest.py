@@ -190,7 +190,8 @@ def command_line(spec, fds):
     append = f'{APPEND} {ICOUNT_APPEND}' if spec.icount else APPEND
     args = [spec.qemu, '-M', 'q35', *machine, '-m', str(spec.memory), '-smp', spec.smp,
             '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot',
-            '-serial', f'file:{spec.out}/console.log',
+            '-chardev', f'file,id=console,path={spec.out}/console.log,append=on',
+            '-serial', 'chardev:console',
             '-kernel', str(spec.kernel), '-initrd', f'{spec.out}/initramfs',
             '-append', f'{append} {spec.append}'.strip(),
             '-chardev', f'socket,id=qmp,fd={fds["qmp"]}', '-mon', 'chardev=qmp,mode=control',
@@ -241,21 +242,22 @@ class Guest:
         self.process = None
         self.qmp = None
 
-    def start(self):
+    def start(self, *more):
+        """Start a QEMU, or one more, to which the guest is to be moved."""
         far = {}
         for name in ('qmp', *self.handlers):
             self.sockets[name], far[name] = socket.socketpair()
         self.qmp = Qmp(self.sockets['qmp'])
         fds = {name: end.fileno() for name, end in far.items()}
-        args = command_line(self.spec, fds)
+        args = [*command_line(self.spec, fds), *more]
         (self.spec.out / 'command').write_text(shlex.join(args) + '\n')
-        with open(self.spec.out / 'qemu.log', 'wb') as log:
+        with open(self.spec.out / 'qemu.log', 'ab') as log:
             self.process = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, pass_fds=list(fds.values()))
         for name, end in far.items():
             end.close()
             if name != 'qmp':
-                self.partial[name] = b''
+                self.partial.setdefault(name, b'')
                 self.selector.register(self.sockets[name], selectors.EVENT_READ, name)
         if self.spec.on_start:
             self.spec.on_start(self.process)
@@ -279,14 +281,15 @@ class Guest:
             answer = str(error) or 'error'
         self.sockets[MONITOR_PORT].sendall(answer.encode() + b'\n')
 
-    def receive(self, name):
+    def receive(self, end, name):
         """Take what a port has to say. QEMU closes its end when it ends."""
         try:
-            data = self.sockets[name].recv(65536)
+            data = end.recv(65536)
         except ConnectionResetError:
             data = b''
         if not data:
-            self.selector.unregister(self.sockets[name])
+            self.selector.unregister(end)
+            end.close()
             return
         *lines, self.partial[name] = (self.partial[name] + data).split(b'\n')
         for line in lines:
@@ -304,7 +307,7 @@ class Guest:
                 if self.spec.on_tick:
                     self.spec.on_tick()
             for key, _ in self.selector.select(max(0, min(due, deadline) - time.monotonic())):
-                self.receive(key.data)
+                self.receive(key.fileobj, key.data)
 
     def stop(self):
         if self.process and self.process.poll() is None:
@@ -315,13 +318,13 @@ class Guest:
         (self.spec.out / 'tap.log').write_text('\n'.join(self.outcome.tap) + '\n')
 
 
-def run(spec):
+def run(spec, kind=Guest):
     """Boot the guest, follow it to its end, and return the Outcome."""
     shutil.rmtree(spec.out, ignore_errors=True)
     spec.out.mkdir(parents=True)
     (spec.out / 'console.log').touch()
     write_initramfs(spec)
-    guest = Guest(spec)
+    guest = kind(spec)
     began = time.monotonic()
     try:
         guest.start()

@@ -14,6 +14,7 @@ from pathlib import Path
 import bars
 import guest
 import hostside
+import migrate
 import verdict
 from results import BUILDS, Result, command, log_of, of_tap, parse, tap_command
 
@@ -57,6 +58,7 @@ class Boot:
     timeout: float = 300
     says: str = ''          # must stand in its results
     reason: str = ''        # it must fail, and this must be why
+    kind: type = guest.Guest
 
     def __call__(self):
         BUILDS.need('qemu', f'{self.base} {self.flavor}')
@@ -65,7 +67,7 @@ class Boot:
             kernel=guest.find_kernel(self.base, self.flavor), qemu=guest.find_qemu(None, self.balloon),
             program=[program, *self.args], out=log_of(self.name).with_suffix(''),
             memory=self.memory, balloon=self.balloon, append=self.append,
-            qemu_args=self.qemu_args, timeout=self.timeout))
+            qemu_args=self.qemu_args, timeout=self.timeout), self.kind)
         return self.judge(outcome)
 
     def judge(self, outcome):
@@ -111,6 +113,12 @@ def poisons(base):
                        reason='0 passed, 1 skipped')
 
 
+def migration():
+    """Memory in use keeps its content while the guest is moved and while it is not."""
+    return Boot('migration 6.12 guest', SELFTESTS / 'page_hinting_pattern.c', args=['60'],
+                memory=512, kind=migrate.Migrated, says=migrate.DONE)
+
+
 def guests():
     """All but those of the debug kernel."""
     skip = partial(Boot, program=SELFTESTS / 'page_hinting_test.c', reason='0 passed, 1 skipped')
@@ -119,6 +127,7 @@ def guests():
         selftest('tunables', '6.12', 'guest', 'hinting'),
         selftest('test', '6.12', 'guest', 'hinting'),
         selftest('test', '6.12', 'guest', 'reporting'),
+        migration(),
         skip('nothing passes without a balloon', balloon='none'),
         skip('nothing passes with page_hinting=off', balloon='reporting',
              append='page_hinting=off'),
@@ -185,7 +194,7 @@ def soak():
         selftest('lifecycle', '6.12', 'rt', 'hinting', timeout=900),
         selftest('test', '6.12', 'kcsan', 'hinting', timeout=900, append='panic_on_warn=0'),
     ]
-    loop = [boot for boot in debug_guests() if boot.program != pattern]
+    loop = [migration(), *(boot for boot in debug_guests() if boot.program != pattern)]
     return [
         ('packages', partial(command, 'packages', ['scripts/deps', 'kernel', 'qemu', 'test'], 1200)),
         ('qtests sanitizers', partial(tap_command, 'qtests sanitizers',
@@ -213,9 +222,9 @@ def steps():
         ('qtests', qtests),
         build[1],
         ('harness', harness),
-        *boots[:6],
+        *boots[:7],
         build[2],
-        *boots[6:],
+        *boots[7:],
         build[3],
         *[(boot.name, boot) for boot in debug_guests()],
         *[(f'bars {kind}', partial(bars.check, kind)) for kind in bars.KINDS],
