@@ -6,11 +6,9 @@
  */
 #define _GNU_SOURCE
 #include <sched.h>
-#include <signal.h>
-#include <sys/wait.h>
 
 #include "host.h"
-#include "page_hinting_util.h"
+#include "page_hinting_load.h"
 
 #define OOM_STEP	MIB(1)
 #define OOM_NOISE	MIB(6)
@@ -18,6 +16,7 @@
 #define OOM_CHUNK	MIB(8)
 #define OOM_GAP_MS	30
 #define STALL_MS	1500
+#define SAMPLES		16
 #define COMPLAINT	"no more page hinting"
 
 static char balloon[64];
@@ -307,6 +306,63 @@ static int test_oom(void)
 	return pass_if(fills("hold", without, false) && good);
 }
 
+static unsigned long host_counter(const char *name)
+{
+	char *at;
+
+	ask_balloon("page-hinting-stats");
+	at = strstr(host_answer, name);
+	if (!at)
+		ksft_exit_fail_msg("no %s: %s\n", name, host_answer);
+	return strtoul(at + strlen(name), NULL, 10);
+}
+
+/* Free memory, and look with the eyes of the host whether it is still there. */
+static bool stays(bool should)
+{
+	char *mem = touch(STEP, MADV_NOHUGEPAGE), request[128];
+	unsigned long long at[SAMPLES];
+	unsigned int i, seen = 0;
+	struct hints before;
+	bool good;
+
+	for (i = 0; i < SAMPLES; i++)
+		at[i] = address_of(mem + STEP / SAMPLES * i);
+	good = settle(&before);
+	munmap(mem, STEP);
+	good &= expect_reported(&before, percent(STEP, 80)) && settle(&before);
+	for (i = 0; i < SAMPLES; i++) {
+		snprintf(request, sizeof(request),
+			 "{\"execute\": \"human-monitor-command\", \"arguments\": "
+			 "{\"command-line\": \"xp /1gx %#llx\"}}", at[i]);
+		tell_host(request);
+		seen += !!strstr(host_answer, "0x0101010101010101");
+	}
+	ksft_print_msg("%u of %u pages are still there\n", seen, SAMPLES);
+	return good && (should ? seen >= SAMPLES * 3 / 4 : seen <= SAMPLES / 4);
+}
+
+/* Somebody pins the memory of the guest while a batch is discarded. */
+static int test_inhibit(void)
+{
+	unsigned long inhibited, discards;
+	struct hints before;
+	bool good = stays(false);
+
+	set_fault("inhibit");
+	free_some();
+	good &= settle(&before);
+	inhibited = host_counter("\"inhibited\": ");
+	discards = host_counter("\"discards\": ");
+	good &= expect(stays(true), "memory that is pinned stays");
+	good &= expect(host_counter("\"inhibited\": ") > inhibited,
+		       "the host says that it discards nothing");
+	good &= expect(host_counter("\"discards\": ") == discards,
+		       "it discards nothing");
+	set_fault("none");
+	return pass_if(expect(stays(false), "it discards again") && good);
+}
+
 static const struct test tests[] = {
 	{ "it never answers", test_never },
 	{ "it answers late and the last first", test_late },
@@ -316,6 +372,7 @@ static const struct test tests[] = {
 	{ "it answers what was not asked", test_wild },
 	{ "it wants to be reset", test_error },
 	{ "it is unplugged with batches in flight", test_unplug },
+	{ "memory is pinned in the middle of a batch", test_inhibit },
 	{ "nobody is killed for what is in flight", test_oom },
 };
 

@@ -272,11 +272,11 @@ class Guest:
                 self.sockets[TAP_PORT].sendall(b'\n')
 
     def monitor_line(self, line):
-        """A QMP command, answered with a line: "ok", or what is wrong."""
+        """A QMP command, answered with a line: "ok" and its result, or what is wrong."""
         try:
             request = json.loads(line)
-            self.qmp.ask(request['execute'], **request.get('arguments', {}))
-            answer = 'ok'
+            result = self.qmp.ask(request['execute'], **request.get('arguments', {}))
+            answer = f'ok {json.dumps(result)}'
         except (Trouble, ValueError, KeyError) as error:
             answer = str(error) or 'error'
         self.sockets[MONITOR_PORT].sendall(answer.encode() + b'\n')

@@ -15,10 +15,14 @@
 #define HOST_WAIT_MS	30000
 #define BACKEND		"/machine/peripheral/balloon/virtio-backend"
 
+/* "ok" and what came of the last request, or why it was not done. */
+static char host_answer[1024];
+
 /* Returns NULL where it was done, else why it was not. */
 static inline const char *host_do(const char *request)
 {
-	static char answer[512];
+	char *answer = host_answer;
+	size_t size = sizeof(host_answer);
 	struct pollfd from = { .events = POLLIN };
 	size_t len = 0;
 	ssize_t n;
@@ -27,13 +31,13 @@ static inline const char *host_do(const char *request)
 	if (from.fd < 0)
 		return "there is no port " HOST_PORT;
 	if (dprintf(from.fd, "%s\n", request) < 0)
-		len = snprintf(answer, sizeof(answer), "write: %s\n", strerror(errno));
-	while (!memchr(answer, '\n', len) && len < sizeof(answer) - 1) {
+		len = snprintf(answer, size, "write: %s\n", strerror(errno));
+	while (!memchr(answer, '\n', len) && len < size - 1) {
 		n = -1;
 		if (poll(&from, 1, HOST_WAIT_MS) == 1)
-			n = read(from.fd, answer + len, sizeof(answer) - 1 - len);
+			n = read(from.fd, answer + len, size - 1 - len);
 		if (n <= 0) {
-			len = snprintf(answer, sizeof(answer), "no answer\n");
+			len = snprintf(answer, size, "no answer\n");
 			break;
 		}
 		len += n;
@@ -41,7 +45,7 @@ static inline const char *host_do(const char *request)
 	close(from.fd);
 	answer[len] = '\0';
 	answer[strcspn(answer, "\n")] = '\0';
-	return strcmp(answer, "ok") ? answer : NULL;
+	return strncmp(answer, "ok ", 3) ? answer : NULL;
 }
 
 /* For what cannot go wrong. */
@@ -61,6 +65,17 @@ static inline void set_fault(const char *fault)
 	snprintf(request, sizeof(request),
 		 "{\"execute\": \"qom-set\", \"arguments\": {\"path\": \"" BACKEND
 		 "\", \"property\": \"x-hinting-fault\", \"value\": \"%s\"}}", fault);
+	tell_host(request);
+}
+
+/* In host_answer: the fault that is set, or the counters of the device. */
+static inline void ask_balloon(const char *property)
+{
+	char request[256];
+
+	snprintf(request, sizeof(request),
+		 "{\"execute\": \"qom-get\", \"arguments\": {\"path\": \"" BACKEND
+		 "\", \"property\": \"%s\"}}", property);
 	tell_host(request);
 }
 

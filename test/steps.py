@@ -144,7 +144,7 @@ def debug_guests():
         kunit('6.12', 'debug', timeout=600),
         selftest('test', '6.12', 'debug', 'hinting', timeout=900),
         selftest('lifecycle', '6.12', 'debug', 'hinting', timeout=900),
-        house('faults', '6.12', 'debug', memory=512, timeout=900),
+        house('faults', '6.12', 'debug', memory=512, timeout=900, qemu_args=migrate.IOTHREAD),
         house('memory', '6.12', 'debug', memory=512, qemu_args=ROOM, timeout=900,
               append='memhp_default_state=online_movable cma=64M'),
         house('injection', '6.12', 'debug', 'hinting', timeout=900),
