@@ -55,6 +55,7 @@ class Boot:
     append: str = ''
     memory: int = 1024
     qemu_args: list = field(default_factory=list)
+    files: dict = field(default_factory=dict)
     timeout: float = 300
     says: str = ''          # must stand in its results
     reason: str = ''        # it must fail, and this must be why
@@ -67,7 +68,7 @@ class Boot:
             kernel=guest.find_kernel(self.base, self.flavor), qemu=guest.find_qemu(None, self.balloon),
             program=[program, *self.args], out=log_of(self.name).with_suffix(''),
             memory=self.memory, balloon=self.balloon, append=self.append,
-            qemu_args=self.qemu_args, timeout=self.timeout), self.kind)
+            qemu_args=self.qemu_args, files=self.files, timeout=self.timeout), self.kind)
         return self.judge(outcome)
 
     def judge(self, outcome):
@@ -98,6 +99,11 @@ def house(which, base, flavor, balloon='faults', **more):
     """A test for which the host has to do something, or that is of this house."""
     return Boot(f'{which} {base} {flavor}', guest.TOP / f'test/{which}.c', base, flavor, balloon,
                 **more)
+
+
+def restart(base, flavor, how, fault, **more):
+    return Boot(f'{how} {base} {flavor} {fault}', guest.TOP / 'test/restart.c', base, flavor,
+                'faults', [how, fault], memory=512, qemu_args=['-action', 'reboot=reset'], **more)
 
 
 def poisons(base):
@@ -135,6 +141,7 @@ def guests():
         selftest('tunables', 'mainline', 'guest', 'none'),
         selftest('test', 'mainline', 'guest', 'hinting'),
         selftest('lifecycle', 'mainline', 'guest', 'hinting'),
+        restart('mainline', 'guest', 'reboot', 'hold'),
     ]
 
 
@@ -150,6 +157,9 @@ def debug_guests():
         house('injection', '6.12', 'debug', 'hinting', timeout=900),
         house('module', '6.12', 'debug', 'hinting'),
         house('shutdown', '6.12', 'debug'),
+        restart('6.12', 'debug', 'reboot', 'late'),
+        restart('6.12', 'debug', 'kexec', 'hold', append='retain_initrd', files={
+            '/bzImage': guest.BUILD / '6.12/debug/arch/x86/boot/bzImage'}),
         *poisons('6.12'),
         selftest('pattern', '6.12', 'debug', 'hinting', args=[str(seconds)], memory=512,
                  timeout=300 + 2 * seconds),
