@@ -44,6 +44,11 @@ static bool nothing_in_flight(void)
 	return !get_tunable("inflight_kb");
 }
 
+static bool something_in_flight(void)
+{
+	return get_tunable("inflight_kb");
+}
+
 static bool balloon_gone(void)
 {
 	char name[64];
@@ -70,6 +75,8 @@ static bool stall(void)
 
 	set_fault("hold");
 	free_some();
+	/* How long it takes depends on how soon such memory was used before. */
+	wait_until(something_in_flight);
 	sleep_ms(STALL_MS);
 	seen = get_tunable("inflight_kb");
 	ksft_print_msg("%lu KiB in flight\n", seen);
