@@ -14,8 +14,8 @@
  *
  * Who runs where. The hook runs in whatever context frees, up to NMI, under
  * zone->lock. It wakes nobody: the first capture into an empty array queues an
- * irq_work, which arms a timer, which wakes the thread min_age_ms after the
- * capture. The same happens when a CPU goes idle after it was active, so that
+ * irq_work, which arms a timer, which wakes the thread when the capture is old
+ * enough. The same happens when a CPU goes idle after it was active, so that
  * its page lists are drained. Without either a CPU has no timer, and its thread
  * never runs. Blocks are returned where the device answers, usually its
  * interrupt, so no thread has to wait for a host.
@@ -31,10 +31,12 @@
  *                                                       CPU is dead
  *   hint_cpu.kick           irq_work, timer, answers    see hint_kick()
  *   hint_cpu.age ..         khintd/N, idle entry        this CPU
- *   page->free_since        hooks, hint_return()        zone->lock
+ *   page->free_since        hooks, hint_return(),       zone->lock
+ *                           hint_mark_range()
  *   mark of a free block    hint_return(), allocator    zone->lock
  *   hint_zone.in_flight     hint_range(), hint_return() zone->lock
- *   hint_zone.used .. age   use, hint_range()           zone->lock
+ *   hint_zone.used .. age   hooks, looks, sysfs         zone->lock
+ *   hint_noting, _epoch     start, stop, order          hint_mutex; see hint_noting
  *   hint_zone.flags         anyone                      atomic bit operations
  *   hint_zone.cursor ..     the thread that sweeps      HINT_SWEEP_BUSY
  *   hint_batchless,         threads, who puts a batch   see hint_put_batch()
@@ -333,7 +335,7 @@ static void hint_thread(unsigned int cpu)
 	}
 
 	verdict = hint_fill(c, &look);
-	c->age = look.min_age;
+	c->age = look.again ? look.min_age : 0;
 	if (look.batch->nents)
 		hint_submit(look.batch);
 	else

@@ -79,6 +79,7 @@ static inline void page_hinting_recheck(struct page *page, unsigned int order)
 static inline void page_hinting_use(struct page *page, unsigned int order,
 				    unsigned int used)
 {
+	/* Behind the static branch of page reporting, which mostly means this. */
 	if (static_branch_likely(&page_hinting_capturing) &&
 	    order >= page_hinting_order)
 		__page_hinting_use(page, order, used);
@@ -306,14 +307,17 @@ int hint_cpu_dead(unsigned int cpu);
 /* mm/page_hinting_age.c: how long blocks have to be free */
 void hint_know(struct page *head, unsigned int order);
 bool hint_is_known(struct page *head, unsigned int order);
+void hint_start_noting(void);
+void hint_stop_noting(void);
 void hint_forget_all(void);
-void hint_stamp(struct page *page, unsigned int order);
+void hint_stamp(struct page *head, unsigned int order);
+void hint_set_min_age(unsigned int ms);
 unsigned long hint_age(struct page *head, unsigned int order, unsigned long now);
 unsigned long hint_min_age(void);
 unsigned long hint_zone_age(struct hint_zone *hz);
 void hint_note_hint(struct hint_zone *hz, unsigned int order,
 		    unsigned long since);
-void hint_note_use(struct hint_zone *hz, unsigned long since, bool marked);
+void hint_note_use(struct hint_zone *hz, unsigned long since, unsigned int known);
 
 /* mm/page_hinting_block.c: what is done under zone->lock */
 enum hint_verdict hint_range(struct hint_look *look, struct zone *zone,
@@ -336,7 +340,7 @@ void hint_submit(struct hint_batch *batch);
 int hint_set_wanted(bool wanted);
 void hint_sweep_all(bool all);
 void hint_set_order(unsigned int order);
-void hint_set_min_age(unsigned int ms);
+void hint_look_all(void);
 void hint_set_max_inflight(unsigned long pages);
 int hint_set_capture_entries(unsigned int entries);
 

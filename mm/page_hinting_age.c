@@ -9,9 +9,9 @@
  * which, or after which, more than a few blocks came into use of late is too
  * short for the zone.
  *
- * Each count halves in as much time as the age it stands for. So what is seen
- * of a pause lasts until that pause could have come again, and some two of them
- * after the last one the zone is back at min_age_ms.
+ * Each count halves in as much time as the least age it stands for. So what is
+ * seen of many blocks lasts until such a pause could have come again, and some two
+ * of them after the last one the zone is back at min_age_ms.
  *
  * Blocks that the host has are as good as each other. When one of them comes
  * into use, the one hinted last could have been used in its place, had it been
@@ -31,67 +31,119 @@
 /* For how long a hint is remembered, as a half-life. */
 #define HINT_MEMORY		(HZ / 2)
 
+/* The least age; see Documentation/ABI/testing/sysfs-kernel-mm-page_hinting. */
+unsigned int hint_min_age_ms __read_mostly = 50;
+
+/*
+ * Is each use noted? While not, no word can be believed. Cleared before the hooks
+ * are switched off, set after they were switched on. Whoever holds zone->lock sees
+ * it cleared, or no use went unnoted before.
+ */
+static bool hint_noting;
+
 /* What was known before this was counted up is not known any more. */
 static unsigned long hint_epoch;
 
-/* In the place of the stamp. Neither a time nor what a user would leave there. */
-static unsigned long hint_known_word(struct page *page)
+void hint_stop_noting(void)
 {
-	return ~(page_to_pfn(page) + READ_ONCE(hint_epoch));
+	WRITE_ONCE(hint_noting, false);
 }
 
-/* Called with hint_mutex held. */
+void hint_start_noting(void)
+{
+	hint_forget_all();
+	/* Pairs with the locks under which it is read. */
+	smp_store_release(&hint_noting, true);
+}
+
 void hint_forget_all(void)
 {
 	WRITE_ONCE(hint_epoch, hint_epoch + 1);
 }
 
-static unsigned int hint_step(unsigned int order)
+/*
+ * In the place of the stamp, for a unit of that order. Not what a user would
+ * leave there, nor a time that is likely to be.
+ */
+static unsigned long hint_known_word(struct page *page, unsigned int unit)
 {
-	return 1U << min(order, READ_ONCE(page_hinting_order));
+	unsigned long n = page_to_pfn(page) + READ_ONCE(hint_epoch);
+
+	return ~(n << HINT_ORDER_BITS | unit);
 }
 
 /* The host has all of a block, which need not be on a free list. */
 void hint_know(struct page *head, unsigned int order)
 {
-	unsigned int i;
+	unsigned int i, unit = READ_ONCE(page_hinting_order);
 
-	for (i = 0; i < 1U << order; i += hint_step(order))
-		head[i].free_since = hint_known_word(&head[i]);
+	if (!READ_ONCE(hint_noting) || order < unit)
+		return;
+	for (i = 0; i < 1U << order; i += 1U << unit)
+		head[i].free_since = hint_known_word(&head[i], unit);
 }
 
+/* Does the host have all units that begin in a block? */
 bool hint_is_known(struct page *head, unsigned int order)
 {
-	unsigned int i;
+	unsigned int i, unit = READ_ONCE(page_hinting_order);
 
-	for (i = 0; i < 1U << order; i += hint_step(order))
-		if (head[i].free_since != hint_known_word(&head[i]))
+	if (!READ_ONCE(hint_noting))
+		return false;
+	for (i = 0; i < 1U << order; i += 1U << unit)
+		if (head[i].free_since != hint_known_word(&head[i], unit))
 			return false;
 	return true;
 }
 
 /*
- * For how long has the block been free? Every unit of it was stamped when the
- * block, or a larger one that it was split from, came to its free list, or is
- * known to the host, which makes nothing young. What was freed while nobody
- * captured carries whatever its last user left there: what is no time of the
- * past makes nothing young, and what looks like one makes it wait once.
+ * For how long has the block been free? Every unit of it was stamped when it came
+ * to its free list, alone or with others, or is known to the host, which makes
+ * nothing young. What was freed while nobody captured carries whatever its last
+ * user left there: what is no time of the past makes nothing young, and what
+ * looks like one makes it wait once.
  */
 unsigned long hint_age(struct page *head, unsigned int order, unsigned long now)
 {
+	unsigned int i, unit = READ_ONCE(page_hinting_order);
 	unsigned long age = LONG_MAX;
-	unsigned int i;
 
-	for (i = 0; i < 1U << order; i += hint_step(order))
+	for (i = 0; i < 1U << order; i += 1U << unit)
 		if (!hint_is_known(&head[i], 0) &&
 		    (long)(now - head[i].free_since) >= 0)
 			age = min(age, now - head[i].free_since);
 	return age;
 }
 
+/*
+ * A block came to its free list. What it merged with and was free before keeps its
+ * stamp: units that were used do not have one of late.
+ */
+void hint_stamp(struct page *head, unsigned int order)
+{
+	unsigned int i, unit = READ_ONCE(page_hinting_order);
+	unsigned long now = jiffies, late = 2 * max(hint_min_age(), HINT_LONGEST);
+
+	for (i = 0; i < 1U << order; i += 1U << unit)
+		if (!hint_is_known(&head[i], 0) && now - head[i].free_since > late)
+			head[i].free_since = now;
+}
+
 unsigned long hint_min_age(void)
 {
 	return msecs_to_jiffies(READ_ONCE(hint_min_age_ms));
+}
+
+void hint_set_min_age(unsigned int ms)
+{
+	struct zone *zone;
+
+	WRITE_ONCE(hint_min_age_ms, ms);
+	/* No sweep waits for the old one. */
+	for_each_populated_zone(zone)
+		if (hint_zones)
+			WRITE_ONCE(hint_zone_of(zone)->age, 0);
+	hint_look_all();
 }
 
 static unsigned int hint_count_read(struct hint_count *c, unsigned long half_life)
@@ -116,7 +168,7 @@ static unsigned int hint_count_read(struct hint_count *c, unsigned long half_lif
 void hint_note_hint(struct hint_zone *hz, unsigned int order, unsigned long since)
 {
 	hint_count_read(&hz->hinted, HINT_MEMORY);
-	hz->hinted.n += (1U << order) / hint_step(order);
+	hz->hinted.n += max(1U << order >> READ_ONCE(page_hinting_order), 1U);
 	hz->hinted_since = since;
 }
 
@@ -124,20 +176,20 @@ void hint_note_hint(struct hint_zone *hz, unsigned int order, unsigned long sinc
  * hint_note_use - remember that a block came into use
  * @hz: its zone
  * @since: since when it was free, in jiffies
- * @marked: the host had it
+ * @known: units of it that the host had
  *
  * Context: zone->lock held.
  */
-void hint_note_use(struct hint_zone *hz, unsigned long since, bool marked)
+void hint_note_use(struct hint_zone *hz, unsigned long since, unsigned int known)
 {
 	unsigned long min_age = hint_min_age(), age;
 	struct hint_count *c;
 	unsigned int i;
 
-	if (marked) {
+	if (known) {
 		if (!hint_count_read(&hz->hinted, HINT_MEMORY))
 			return;
-		hz->hinted.n--;
+		hz->hinted.n -= min(known, hz->hinted.n);
 		since = hz->hinted_since;
 	}
 
@@ -147,6 +199,9 @@ void hint_note_use(struct hint_zone *hz, unsigned long since, bool marked)
 	i = min(ilog2(age / min_age), HINT_AGES - 1);
 	c = &hz->used[i];
 	c->n = min(hint_count_read(c, min_age << i) + 1, HINT_MANY);
+	/* As many as are remembered are so until the pause could be over again. */
+	if (c->n == HINT_MANY)
+		c->since = jiffies;
 }
 
 /**
@@ -176,28 +231,23 @@ unsigned long hint_zone_age(struct hint_zone *hz)
 
 void __page_hinting_use(struct page *page, unsigned int order, unsigned int used)
 {
-	unsigned int i;
-	bool known;
+	unsigned int i, known = 0, unit = READ_ONCE(page_hinting_order);
+	struct hint_zone *hz = hint_zone_of(page_zone(page));
+	unsigned long since = page->free_since;
 
-	/* What of it is not used loses the mark, too. */
-	if (PageReported(page))
+	/*
+	 * What of it is not used loses the mark, too, so that it has to stand in
+	 * the words. Unless it is the mark of an earlier device.
+	 */
+	if (PageReported(page) && !hint_is_known(page, order) && !READ_ONCE(hz->all) &&
+	    !test_bit(HINT_SWEEP_ALL, &hz->flags))
 		hint_know(page, order);
-	known = hint_is_known(page, 0);
-	if (known)
-		__count_vm_events(PAGE_HINT_REUSED, max(1U << used, hint_step(order)));
-	hint_note_use(hint_zone_of(page_zone(page)), page->free_since, known);
 
-	/* Its users need not write there, and then it looked as if known. */
-	for (i = 0; i < 1U << used; i += hint_step(page_hinting_order))
+	/* Users need not write there, and then it would look as if known. */
+	for (i = 0; i < 1U << used; i += 1U << unit) {
+		known += hint_is_known(&page[i], 0);
 		page[i].free_since = 0;
-}
-
-/* Each part that a split may leave behind carries the stamp. */
-void hint_stamp(struct page *page, unsigned int order)
-{
-	unsigned int i;
-
-	for (i = 0; i < 1U << order; i += hint_step(order))
-		if (!hint_is_known(&page[i], 0))
-			page[i].free_since = jiffies;
+	}
+	__count_vm_events(PAGE_HINT_REUSED, known << unit);
+	hint_note_use(hz, since, known);
 }

@@ -130,7 +130,7 @@ static enum hint_verdict hint_block(struct hint_look *look, struct zone *zone,
 				    struct page *head, unsigned int order)
 {
 	struct hint_batch *batch = look->batch;
-	unsigned long now = jiffies, age = hint_age(head, order, now);
+	unsigned long now = jiffies, age = LONG_MAX;
 	unsigned int part_order = order;
 	enum hint_verdict verdict;
 	struct page *part = head;
@@ -144,7 +144,10 @@ static enum hint_verdict hint_block(struct hint_look *look, struct zone *zone,
 		__SetPageReported(head);
 		if (!look->all)
 			return HINT_DUPLICATE;
-	} else if (age < look->min_age) {
+	} else {
+		age = hint_age(head, order, now);
+	}
+	if (age < look->min_age) {
 		/* It was in use a moment ago; and after it was captured? */
 		if (time_after(now - age, look->since))
 			return HINT_DUPLICATE;
@@ -398,16 +401,13 @@ out:
 }
 
 /*
- * Put a block, or a pageblock of it, back to the tail of its free list. After an
- * error there is no device, and the next one gets all there is. And if this
- * interrupted compaction, that may have captured the block.
+ * Put a block, or a pageblock of it, back to the tail of its free list. If this
+ * interrupted compaction, that may have captured it.
  */
-static void hint_return_piece(struct page *page, unsigned int order, int err)
+static void hint_return_piece(struct page *page, unsigned int order)
 {
 	struct page *head;
 
-	if (!err)
-		hint_know(page, order);
 	hint_put_back(page, order);
 	head = find_free_block(page, &order);
 	if (head && hint_is_known(head, order))
@@ -434,12 +434,18 @@ void hint_return(struct hint_batch *batch, int err)
 	for (i = 0; i < batch->nents; i++) {
 		struct page *page = sg_page(&batch->sgl[i]);
 		unsigned long nr = batch->sgl[i].length >> PAGE_SHIFT;
-		unsigned int order = ilog2(nr), piece;
+		unsigned int order = ilog2(nr), unit = page_hinting_order;
+		unsigned int piece = min_t(unsigned int, order, pageblock_order);
 		unsigned long off;
 
-		piece = min_t(unsigned int, order, pageblock_order);
+		/* After an error the next device gets all there is. */
+		if (!err)
+			hint_know(page, order);
 		for (off = 0; off < nr; off += 1UL << piece)
-			hint_return_piece(page + off, piece, err);
+			hint_return_piece(page + off, piece);
+		/* A unit of several pageblocks need not have come together. */
+		if (unit > piece && !find_free_block(page, &unit))
+			page->free_since = 0;
 		trace_page_hinting_return(page_to_pfn(page), order, err);
 		total += nr;
 	}

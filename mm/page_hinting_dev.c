@@ -53,7 +53,6 @@ bool hint_dev_failed;
 static int hint_cpuhp_state;
 
 /* The tunables; see Documentation/ABI/testing/sysfs-kernel-mm-page_hinting. */
-unsigned int hint_min_age_ms __read_mostly = 50;
 unsigned long hint_max_inflight_pages __read_mostly = SZ_64M >> PAGE_SHIFT;
 unsigned int hint_capture_entries = 1024;
 bool hint_wanted = true;
@@ -214,13 +213,12 @@ static int hint_start(void)
 		return err;
 	}
 
-	/* What was used meanwhile may still look as if known. */
-	hint_forget_all();
 	WRITE_ONCE(hint_running, true);
 	/* Marks are those of page reporting, and are looked for from now on. */
 	if (!static_key_enabled(&page_reporting_enabled))
 		static_branch_enable(&page_reporting_enabled);
 	static_branch_enable(&page_hinting_capturing);
+	hint_start_noting();
 	/* What an earlier device was told of, the host of this one may not have. */
 	hint_sweep_all(hint_dev_new);
 	hint_dev_new = false;
@@ -235,6 +233,7 @@ static void hint_stop(void)
 	if (!hint_running)
 		return;
 
+	hint_stop_noting();
 	static_branch_disable(&page_hinting_capturing);
 	WRITE_ONCE(hint_running, false);
 
@@ -423,24 +422,19 @@ void hint_set_order(unsigned int order)
 	guard(mutex)(&hint_mutex);
 
 	hint_forget_all();
-	WRITE_ONCE(page_hinting_order, order);
+	/* Who sees the new order forgets what was known of the old one. */
+	smp_store_release(&page_hinting_order, order);
 	if (hint_running)
 		hint_sweep_all(false);
 }
 
 /* What waited for the old age, or below the old limit, need not do so now. */
-static void hint_look_all(void)
+void hint_look_all(void)
 {
 	unsigned int cpu;
 
 	for_each_online_cpu(cpu)
 		hint_kick(cpu);
-}
-
-void hint_set_min_age(unsigned int ms)
-{
-	WRITE_ONCE(hint_min_age_ms, ms);
-	hint_look_all();
 }
 
 void hint_set_max_inflight(unsigned long pages)
