@@ -15,6 +15,7 @@
 
 #define SMALL_ORDER	4
 #define SMALL_PAGES	16
+#define NR_HUGEPAGES	"/proc/sys/vm/nr_hugepages"
 
 /* What is reported. */
 
@@ -307,6 +308,33 @@ static int test_fragments(void)
 	return pass_if(good);
 }
 
+/* Compaction makes huge pages of pieces that were told, and they are used. */
+static int test_compaction(void)
+{
+	size_t len = percent(meminfo_bytes("MemAvailable"), 80), size;
+	char *mem = touch(len, MADV_NOHUGEPAGE), number[32];
+	struct hints before;
+	bool good;
+
+	set_tunable("order", SMALL_ORDER);
+	free_pieces(mem, len);
+	good = settle(&before);
+	size = meminfo_bytes("Hugepagesize");
+	snprintf(number, sizeof(number), "%zu", percent(meminfo_bytes("MemFree"), 60) /
+						 (size ?: SIZE_MAX));
+	if (write_text(NR_HUGEPAGES, number)) {
+		munmap(mem, len);
+		return KSFT_SKIP;
+	}
+	size *= proc_number("/proc/meminfo", "HugePages_Total");
+	good &= settle(&before);
+	write_text(NR_HUGEPAGES, "0");
+	ksft_print_msg("%zu MiB of huge pages\n", size >> 20);
+	good &= size && expect_reported(&before, percent(size, 90));
+	munmap(mem, len);
+	return pass_if(good);
+}
+
 static const struct test tests[] = {
 	{ "small pages are reported", test_small_pages },
 	{ "few pages are reported", test_few_pages },
@@ -321,6 +349,7 @@ static const struct test tests[] = {
 	{ "enabled stops it and starts it again", test_off_and_on },
 	{ "MemFree comes back", test_mem_free },
 	{ "pieces of a lower order are reported", test_fragments },
+	{ "what compaction puts together is reported again", test_compaction },
 };
 
 int main(void)
