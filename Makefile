@@ -4,7 +4,7 @@
 BASE ?= 6.12
 FLAVOR ?= guest
 
-.PHONY: help demo test soak mutants coverage kernel qemu series tree export lint bisect update clean
+.PHONY: help demo bench plots tables test soak mutants coverage kernel qemu series tree export lint bisect update clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,15 @@ help:
 
 demo: ## the main job: two guests side by side; host memory coming back [HOST=system]
 	@BASE=$(BASE) bench/demo
+
+bench: ## measure next to free page reporting, 4 to 5 h; QUICK=1: 2 h; BENCH="step churn": some
+	@bench/run $(if $(QUICK),--quick) $(BENCH)
+
+plots: ## draw what was measured: build/bench/*.svg and .png
+	@scripts/deps plot && bench/plots
+
+tables: ## bench/RESULTS.md from what was measured
+	@bench/tables
 
 test: ## everything CI runs
 	@test/run
@@ -25,7 +34,7 @@ mutants: ## test the tests: each of many deliberate mistakes has to be noticed
 coverage: ## the lines of mm/page_hinting*.c that tests in a guest run
 	@test/coverage
 
-kernel: ## build/BASE/FLAVOR/arch/x86/boot/bzImage [FLAVOR=guest, debug, rt, kcsan, gcov]
+kernel: ## build/BASE/FLAVOR/arch/x86/boot/bzImage [FLAVOR=guest, debug, rt, kcsan, gcov, nohint, trace]
 	@scripts/kernel $(BASE) $(FLAVOR)
 
 qemu: ## build/qemu/qemu-system-x86_64

@@ -61,7 +61,8 @@ class Spec:
     append: str = ''
     qemu_args: list = field(default_factory=list)
     files: dict = field(default_factory=dict)
-    ports: dict = field(default_factory=dict)   # port name -> called with each line
+    # Port name: called with each line; the guest gets what it returns as an answer.
+    ports: dict = field(default_factory=dict)
     timeout: float = 120
     on_start: object = None     # called with the Popen
     on_tick: object = None      # called every tick seconds
@@ -293,7 +294,10 @@ class Guest:
             return
         *lines, self.partial[name] = (self.partial[name] + data).split(b'\n')
         for line in lines:
-            self.handlers[name](line.decode(errors='replace').rstrip('\r'))
+            answer = self.handlers[name](line.decode(errors='replace').rstrip('\r'))
+            if answer:
+                with contextlib.suppress(OSError):
+                    self.sockets[name].sendall(answer)
 
     def follow(self, deadline):
         """Serve the ports until QEMU has closed them all."""

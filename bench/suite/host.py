@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What it costs the host to take the memory."""
+import contextlib
+import ctypes
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import guest
+from suite.base import PEERS, Bar, Bench, Peer
+
+MIB = 1024
+MEMORY_MIB = 2048
+SECONDS = {'none': 10, 'fpr2000': 20}
+PR_SET_THP_DISABLE = 41
+POOL = Path('/proc/sys/vm/nr_hugepages')
+POOL_PAGES = MEMORY_MIB // 2 + 16
+MEMFD = 'memory-backend-memfd,id=ram,share=on,size={}M'.format(MEMORY_MIB)
+BACKINGS = {
+    'thp': [],
+    '4k': [],
+    'memfd': ['-object', MEMFD, '-machine', 'memory-backend=ram'],
+    'hugetlb': ['-object', f'{MEMFD},hugetlb=on,hugetlbsize=2M', '-machine', 'memory-backend=ram'],
+}
+TRACE = re.compile(r'(\d+)\.(\d+):ram_block_discard_range .*length: 0x([0-9a-f]+)')
+TRACE_EVENT = 'ram_block_discard_range'
+
+
+@contextlib.contextmanager
+def small_pages(wanted):
+    """No huge pages for what is started meanwhile."""
+    prctl = ctypes.CDLL(None).prctl
+    if wanted:
+        prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        if wanted:
+            prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0)
+
+
+@contextlib.contextmanager
+def pool(wanted):
+    """A pool of huge pages of the host for the time being."""
+    before = POOL.read_text(encoding='ascii')
+    try:
+        if wanted:
+            POOL.write_text(str(POOL_PAGES), encoding='ascii')
+            if int(POOL.read_text(encoding='ascii')) < POOL_PAGES:
+                raise guest.Trouble('this machine has no room for a pool of huge pages')
+        yield
+    finally:
+        if wanted:
+            POOL.write_text(before, encoding='ascii')
+
+
+class Host(Bench):
+    name = 'host'
+    title = 'What the host does to take 1 GiB'
+    what = ('A guest of 2 GiB frees 1 GiB (4 KiB pages where the backing is 4k, else huge pages); '
+            'CPU time of the threads of QEMU that run no guest, from before the free until '
+            f'{SECONDS["none"]} s after it ({SECONDS["fpr2000"]} s for FPR at 2000 ms), without '
+            'what they use with no device in the same time, per GiB that came back; next to a bare '
+            'loop of madvise() or fallocate() over 2 MiB pieces of as much memory of that kind. '
+            'Discards are counted by a trace point of QEMU, in a run of its own.')
+    bare = Peer('bare loop', '', '#000000')
+    peers = {'bare': bare, **PEERS}
+    metrics = {'ms_gib': ('host CPU per GiB', 'ms'), 'idle_ms_s': ('idle CPU', 'ms/s'),
+               'returned': ('given back', 'MiB'), 'discards': ('discards', ''),
+               'kib_call': ('bytes per discard', 'KiB')}
+    panels = ('ms_gib', 'kib_call')
+    minutes = (45, 12)
+
+    def __init__(self):
+        self.idle = {}
+
+    def jobs(self, quick):
+        return ['thp', 'thp-iothread', '4k'] if quick else [
+            'thp', 'thp-iothread', '4k', 'memfd', 'hugetlb']
+
+    def measure(self, job, key, peer, repetition):
+        backing, _, thread = job.partition('-')
+        if thread and peer.balloon != 'hinting':
+            return      # reporting knows no iothread
+        with small_pages(backing == '4k'), pool(backing == 'hugetlb'):
+            if key == 'bare':
+                yield job, 'ms_gib', self.loop(backing)
+                return
+            yield from self.guest_rows(job, key, peer, repetition)
+            if repetition == 1 and key != 'none' and backing != 'hugetlb':
+                yield from self.traced(job, key, peer)
+
+    @staticmethod
+    def loop(backing):
+        program = guest.compile_c(guest.TOP / 'bench/bare.c', guest.BUILD / 'bench/bin/bare')
+        done = subprocess.run([program, backing, str(MIB)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise guest.Trouble(f'bare: {done.stdout.strip()}')
+        return int(done.stdout) / 1e6 * 1024 / MIB
+
+    def run_guest(self, job, key, peer, out, more=()):
+        backing, _, thread = job.partition('-')
+        args = [*BACKINGS[backing], *more]
+        if thread:
+            args += ['-object', 'iothread,id=io', '-global', 'virtio-balloon-device.iothread=io']
+        pages = '4k' if backing == '4k' else 'thp'
+        kind = 'memfd' if backing in ('memfd', 'hugetlb') else 'process'
+        return self.boot('step', [MIB, pages, SECONDS.get(key, SECONDS['none'])], out, peer,
+                         memory=MEMORY_MIB, kind=kind, sample=True, tick=0.05, qemu_args=args,
+                         timeout=400)
+
+    def guest_rows(self, job, key, peer, repetition):
+        watch = self.run_guest(job, key, peer, self.out(job, key, repetition))
+        cpu = watch.used('peak', 'end', 'cpu_s')
+        seconds = watch.marks['end'] - watch.marks['peak']
+        if key == 'none':
+            self.idle[job.partition('-')[0], repetition] = cpu / seconds
+            yield job, 'idle_ms_s', 1000 * cpu / seconds
+            return
+        returned = max(mib for _, mib in watch.samples) - watch.samples[-1][1]
+        yield job, 'returned', returned
+        idle = self.idle.get((job.partition('-')[0], repetition))
+        if returned > MIB / 10 and idle is not None:
+            yield job, 'ms_gib', 1000 * (cpu - idle * seconds) * 1024 / returned
+
+    def traced(self, job, key, peer):
+        """Discards from the free to the end, by the clock that the trace has."""
+        out = self.out(job, key, 'trace')
+        log = out.with_suffix('.trace')
+        log.unlink(missing_ok=True)
+        watch = self.run_guest(job, key, peer, out, [
+            '-trace', TRACE_EVENT, '-msg', 'timestamp=on', '-D', str(log)])
+        offset = time.time() - time.monotonic()
+        sizes = [int(size, 16) for seconds, us, size in TRACE.findall(log.read_text())
+                 if int(seconds) + int(us) / 1e6 - offset > watch.marks['peak']]
+        if not sizes:
+            raise guest.Trouble(f'no {TRACE_EVENT} in {log}')
+        yield job, 'discards', len(sizes)
+        yield job, 'kib_call', sum(sizes) / len(sizes) / 1024
+
+    def bars(self, data):
+        found = []
+        for variant in data.variants():
+            ours = data.median(variant, 'hinting', 'ms_gib')
+            bare = data.median(variant.partition('-')[0], 'bare', 'ms_gib')
+            if None not in (ours, bare):
+                found.append((ours / bare, variant))
+        return [Bar('within 1.5 x of a bare loop',
+                    ', '.join(f'{v} {ratio:.1f} x' for ratio, v in found) or 'not measured',
+                    all(ratio <= 1.5 for ratio, _ in found) if found else None)]

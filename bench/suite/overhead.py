@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Instructions of loops that allocate and free, counted by the guest's clock."""
+from suite.base import PEERS, SETTLE_S, UNBUILT, Bar, Bench
+
+# Name: rounds, and frees per round that come to the buddy allocator.
+LOOPS = {'fault1': (3, 32768), 'fault2': (2, 32768), 'thp': (8, 64), 'hugetlb': (400, 64),
+         'skb': (1500, None)}
+REST_S = 20
+PHASE_S = 137e-6        # of a tick, from one repetition to the next
+
+
+class Overhead(Bench):
+    name = 'overhead'
+    title = 'Instructions of loops that allocate and free'
+    what = ('Under icount, one CPU: the loop itself, and the kernel threads until all is quiet '
+            f'({REST_S} s). fault1: 128 MiB anonymous memory mapped, touched, unmapped; fault2: a '
+            'private file mapping; thp: huge pages; hugetlb: the pool grown and shrunk by 64 pages; '
+            'skb: datagrams of 32 KiB. In per cent over the same source without '
+            'CONFIG_PAGE_HINTING. The median over phases of the tick.')
+    flavors = ('guest', 'nohint')
+    peers = {**UNBUILT, **PEERS}
+    metrics = {'instructions': ('instructions', ''), 'percent': ('over not built in', '%'),
+               'loop_percent': ('of it in the loop', '%')}
+    panels = ('percent', 'loop_percent')
+    minutes = (25, 12)
+
+    def __init__(self):
+        self.unbuilt = {}
+
+    def jobs(self, quick):
+        return ['loops']
+
+    def measure(self, job, key, peer, repetition):
+        phase = PHASE_S * (repetition - 1)
+        watch = self.boot('overhead', [REST_S, *[f'{name}:{LOOPS[name][0]}' for name in LOOPS]],
+                          self.out(job, key, repetition), peer, memory=1024, smp='1', icount=True,
+                          wait=SETTLE_S + phase, timeout=900)
+        for name in LOOPS:
+            work, later = (watch.values[f'{what}-{name}'] for what in ('work', 'later'))
+            if key == 'unbuilt':
+                self.unbuilt[name, repetition] = work, later
+            yield name, 'instructions', work + later
+            if (name, repetition) in self.unbuilt:
+                base, after = self.unbuilt[name, repetition]
+                yield name, 'percent', 100 * ((work + later) / (base + after) - 1)
+                yield name, 'loop_percent', 100 * (work / base - 1)
+
+    def bars(self, data):
+        off = [(data.median(name, 'none', 'loop_percent'), name) for name in data.variants()]
+        off = [(percent, name) for percent, name in off if percent is not None]
+        on = [(data.median(name, 'hinting', 'percent'), data.median(name, 'fpr2000', 'percent'), name)
+              for name in data.variants()]
+        on = [row for row in on if None not in row]
+        return [
+            Bar('built in and off: <= 0.005 %',
+                ', '.join(f'{name} {percent:+.4f} %' for percent, name in off) or 'not measured',
+                all(percent <= 0.005 for percent, _ in off) if off else None),
+            Bar('on: no more than FPR 2000 ms',
+                ', '.join(f'{name} {o:+.3f} %, FPR {t:+.3f} %' for o, t, name in on)
+                or 'not measured', all(o <= t for o, t, _ in on) if on else None),
+            self.hook(data)]
+
+    @staticmethod
+    def hook(data):
+        """Instructions per free, from the difference of two kernels."""
+        found = []
+        for name, (rounds, frees) in LOOPS.items():
+            off, none, on = (data.median(name, key, 'instructions')
+                             for key in ('unbuilt', 'none', 'hinting'))
+            if frees and None not in (off, none, on):
+                found.append(f'{name} {(none - off) / rounds / frees:.2f} off, '
+                             f'{(on - off) / rounds / frees:.2f} on')
+        return Bar('instructions per page or huge page freed (no bar)', ', '.join(found) or
+                   'not measured')
