@@ -14,6 +14,8 @@ BASE = 'mainline'
 DELAY = '/sys/module/page_reporting/parameters/page_reporting_delay_ms'
 # What boot freed is back on the host by then.
 SETTLE_S = 4
+# Under icount a repetition begins this part of a tick later than the one before.
+PHASE_S = 137e-6
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Bench:
         raise NotImplementedError
 
     def out(self, job, key, repetition):
-        return guest.BUILD / 'bench' / self.name / f'{job}-{key}-{repetition}'
+        return guest.BUILD / 'bench/guests' / self.name / f'{job}-{key}-{repetition}'
 
     def boot(self, source, args, out, peer, **options):
         """Run a program of bench/ in a guest. Returns the Watch.

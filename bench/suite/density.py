@@ -84,7 +84,7 @@ class Density(Bench):
     title = 'How many guests fit'
     what = (f'Guests of {MEMORY_MIB} MiB in a memory cgroup of {LIMIT_MIB} MiB without swap, one '
             f'started {PAUSE_S:.0f} s after the one before has touched {TOUCH_MIB} MiB and freed it: '
-            f'how many run before one is killed (looked at up to {MOST}), and how long each took to '
+            f'how many have done so when the first is killed (looked at up to {MOST}), and how long each took to '
             'boot, settle, touch and free.')
     metrics = {'guests': ('guests', ''), 'each_s': ('seconds per guest', 's')}
     panels = ('guests', 'each_s')
@@ -109,7 +109,8 @@ class Density(Bench):
                 threads.append(threading.Thread(target=self.one, args=(peer, out, members[-1])))
                 threads[-1].start()
                 self.wait(members)
-            running = sum(member.runs() for member in members)
+            running = sum(member.freed.is_set() for member in members)
+            self.check(members)
             seconds = (time.monotonic() - began) / len(members)
         finally:
             for member in members:
@@ -125,6 +126,13 @@ class Density(Bench):
         with contextlib.suppress(guest.Trouble):    # it is killed in the end
             self.boot('step', [TOUCH_MIB, '4k', FOREVER_S], out, peer, watch=member,
                       memory=MEMORY_MIB, timeout=FOREVER_S, wait=1)
+
+    @staticmethod
+    def check(members):
+        """It is the limit that ends a guest, and nothing else."""
+        for number, member in enumerate(members, 1):
+            if member.process and not member.runs() and member.process.returncode != -signal.SIGKILL:
+                raise guest.Trouble(f'guest {number} ended with {member.process.returncode}')
 
     @staticmethod
     def wait(members):

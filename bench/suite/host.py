@@ -23,7 +23,7 @@ BACKINGS = {
     'memfd': ['-object', MEMFD, '-machine', 'memory-backend=ram'],
     'hugetlb': ['-object', f'{MEMFD},hugetlb=on,hugetlbsize=2M', '-machine', 'memory-backend=ram'],
 }
-TRACE = re.compile(r'(\d+)\.(\d+):ram_block_discard_range .*length: 0x([0-9a-f]+)')
+TRACE = re.compile(r'(\d+)\.(\d+):ram_block_discard_range \S+ \+ 0x([0-9a-f]+): ')
 TRACE_EVENT = 'ram_block_discard_range'
 
 

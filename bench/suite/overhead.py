@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Instructions of loops that allocate and free, counted by the guest's clock."""
-from suite.base import PEERS, SETTLE_S, UNBUILT, Bar, Bench
+from suite.base import PEERS, PHASE_S, SETTLE_S, UNBUILT, Bar, Bench
 
 # Name: rounds, and frees per round that come to the buddy allocator.
 LOOPS = {'fault1': (3, 32768), 'fault2': (2, 32768), 'thp': (8, 64), 'hugetlb': (400, 64),
          'skb': (1500, None)}
 REST_S = 20
-PHASE_S = 137e-6        # of a tick, from one repetition to the next
 
 
 class Overhead(Bench):

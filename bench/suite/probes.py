@@ -2,10 +2,9 @@
 """What the guest's kernel has to do to give memory back, under icount: latency of
 others meanwhile, locks, and how it grows with the guest.
 """
-from suite.base import PEERS, Bar, Bench, at_most
+from suite.base import PEERS, PHASE_S, Bar, Bench, at_most
 
 GIB = 1 << 30
-PHASE_S = 137e-6
 
 
 class Latency(Bench):
