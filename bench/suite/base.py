@@ -35,7 +35,7 @@ class Peer:
 
 def reporting(delay_ms, colour):
     """Fast until the guest has settled, so that it starts where the others do."""
-    return Peer(f'FPR {delay_ms} ms', 'reporting', colour, 'page_hinting=off',
+    return Peer(f'reporting {delay_ms} ms', 'reporting', colour, 'page_hinting=off',
                 (f'{DELAY}=10',), (f'{DELAY}={delay_ms}',))
 
 

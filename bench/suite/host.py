@@ -60,17 +60,17 @@ class Host(Bench):
     title = 'What the host does to take 1 GiB'
     what = ('A guest of 2 GiB frees 1 GiB (4 KiB pages where the backing is 4k, else huge pages); '
             'CPU time of the threads of QEMU that run no guest, from before the free until '
-            f'{SECONDS["none"]} s after it ({SECONDS["fpr2000"]} s for FPR at 2000 ms), without '
-            'what they use with no device in the same time, per GiB that came back; next to a bare '
-            'loop of madvise() or fallocate() over 2 MiB pieces of as much memory of that kind. '
-            'Discards are counted by a trace point of QEMU, in a run of its own.')
+            f'{SECONDS["none"]} s after it ({SECONDS["fpr2000"]} s for reporting at 2000 ms), '
+            'without what they use with no device in the same time, per GiB that came back; next '
+            'to a bare loop of madvise() or fallocate() over 2 MiB pieces of as much memory of that '
+            'kind. Discards are counted by a trace point of QEMU, in a run of its own.')
     bare = Peer('bare loop', '', '#000000')
     peers = {'bare': bare, **PEERS}
     metrics = {'ms_gib': ('host CPU per GiB', 'ms'), 'idle_ms_s': ('idle CPU', 'ms/s'),
                'returned': ('given back', 'MiB'), 'discards': ('discards', ''),
                'kib_call': ('bytes per discard', 'KiB')}
     panels = ('ms_gib', 'kib_call')
-    minutes = (45, 12)
+    minutes = (55, 20)
 
     def __init__(self):
         self.idle = {}
@@ -94,7 +94,8 @@ class Host(Bench):
     @staticmethod
     def loop(backing):
         program = guest.compile_c(guest.TOP / 'bench/bare.c', guest.BUILD / 'bench/bin/bare')
-        done = subprocess.run([program, backing, str(MIB)], capture_output=True, text=True, check=False)
+        done = subprocess.run([program, backing, str(MIB)], capture_output=True, text=True,
+                              check=False)
         if done.returncode:
             raise guest.Trouble(f'bare: {done.stdout.strip()}')
         return int(done.stdout) / 1e6 * 1024 / MIB

@@ -9,17 +9,17 @@ BURSTS, JOBS, LULL_S, SEED = 4, 12, 4, 1
 class Mix(Bench):
     name = 'build'
     title = 'A build-like mix: host memory over time'
-    what = (f'{BURSTS} bursts of {JOBS} processes, two at a time, of 8 to 200 MiB, which leave files '
-            f'behind; a lull of {LULL_S} s after each; guest of {MEMORY_MIB} MiB, 2 CPUs. GiB s of '
-            "guest RAM that the host has memory for, and how far above the guest's floors: what is "
-            'not free, and what is not free in blocks of 2 MiB, sampled in the guest at the same '
+    what = (f'{BURSTS} bursts of {JOBS} processes, two at a time, of 8 to 200 MiB, which leave '
+            f'files behind; a lull of {LULL_S} s after each; guest of {MEMORY_MIB} MiB, 2 CPUs. GiB '
+            "s of guest RAM that the host has memory for, and how far above the guest's floors: what "
+            'is not free, and what is not free in blocks of 2 MiB, sampled in the guest at the same '
             'time.')
     metrics = {'host': ('host memory', 'GiB s'), 'gap_2m': ('above the 2 MiB floor', 'GiB s'),
                'gap_4k': ('above the 4 KiB floor', 'GiB s'), 'system_s': ('host system time', 's'),
                'cpu_s': ('host CPU', 's'), 'faults': ('host minor faults', ''),
                'seconds': ('duration', 's')}
     panels = ('host', 'gap_2m', 'system_s', 'faults')
-    minutes = (25, 15)
+    minutes = (35, 20)
 
     def jobs(self, quick):
         return ['mix']
@@ -52,8 +52,8 @@ class Mix(Bench):
         ours, theirs = (data.median('mix', key, 'gap_2m') for key in ('hinting', 'fpr2000'))
         mine, shipped = (data.median('mix', key, 'system_s') for key in ('hinting', 'fpr2000'))
         if None in (ours, theirs, mine, shipped):
-            return [Bar('gap to the 2 MiB floor <= 1/5 of FPR 2000 ms', 'not measured')]
-        return [Bar('gap to the 2 MiB floor <= 1/5 of FPR 2000 ms',
+            return [Bar('gap to the 2 MiB floor <= 1/5 of reporting 2000 ms', 'not measured')]
+        return [Bar('gap to the 2 MiB floor <= 1/5 of reporting 2000 ms',
                     f'{ours:.2f} of {theirs:.2f} GiB s', ours <= theirs / 5),
-                Bar('host system time no more than FPR 2000 ms',
-                    f'{mine:.2f} s, FPR {shipped:.2f} s', mine <= shipped)]
+                Bar('host system time no more than reporting 2000 ms',
+                    f'{mine:.2f} s, reporting {shipped:.2f} s', mine <= shipped)]
