@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the kernel threads cost that give memory back: page hinting's, and the
- * workers that page reporting shares with others, whose part a guest without a
+ * What the kernel threads cost that give memory back: page hinting has its own;
+ * page reporting runs in a worker, and what the other workers do a guest without a
  * device shows. Under icount a ns is an instruction.
  */
 #ifndef KTHREADS_H
@@ -10,8 +10,9 @@
 #include "bench.h"
 
 struct kthreads {
-	int64_t ns;		/* of CPU, all workers and khintd */
-	int64_t switches;	/* of khintd only */
+	int64_t hints_ns;	/* of CPU, all khintd */
+	int64_t workers_ns;	/* all workers */
+	int64_t switches;	/* of khintd */
 };
 
 static inline int64_t switches_of(const char *pid)
@@ -57,7 +58,7 @@ static inline struct kthreads read_kthreads(void)
 		if (hints)
 			sum.switches += switches_of(entry->d_name);
 		if (!clock_getcpuclockid(atoi(entry->d_name), &clock))
-			sum.ns += clock_ns(clock);
+			*(hints ? &sum.hints_ns : &sum.workers_ns) += clock_ns(clock);
 	}
 	if (dir)
 		closedir(dir);

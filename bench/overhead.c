@@ -95,7 +95,7 @@ static const struct {
 
 static void measure(const char *name, int rounds, int rest)
 {
-	struct kthreads before;
+	struct kthreads before, after;
 	int64_t start, work;
 	char what[64];
 	size_t i;
@@ -110,10 +110,12 @@ static void measure(const char *name, int rounds, int rest)
 	work = now_ns() - start;
 	before = read_kthreads();
 	sleep(rest);
+	after = read_kthreads();
 	snprintf(what, sizeof(what), "work-%s", name);
 	value(what, work);
 	snprintf(what, sizeof(what), "later-%s", name);
-	value(what, read_kthreads().ns - before.ns);
+	value(what, after.hints_ns - before.hints_ns +
+	      after.workers_ns - before.workers_ns);
 }
 
 int main(int argc, char **argv)

@@ -9,7 +9,7 @@
  *	How long zone->lock is held, and interrupts are off. Values: holds, total,
  *	longest (ns), irqsoff (us).
  * usage: probe SETTING... -- scale MIB SECONDS IDLE_SECONDS
- *	What kernel threads use. Values: threads (ns), switches while idle.
+ *	What kernel threads use. Values: hints, workers (ns), switches while idle.
  *
  * Under icount a ns is an instruction. Marks: peak, freed, end.
  */
@@ -139,7 +139,8 @@ static void scale(size_t size, int seconds, int idle_seconds)
 	touch_and_free(size);
 	sleep(seconds);
 	after = read_kthreads();
-	value("threads", after.ns - before.ns);
+	value("hints", after.hints_ns - before.hints_ns);
+	value("workers", after.workers_ns - before.workers_ns);
 	sleep(idle_seconds);
 	value("switches", read_kthreads().switches - after.switches);
 }
