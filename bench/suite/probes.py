@@ -90,9 +90,9 @@ class Scale(Bench):
     title = 'Larger guests'
     what = ('Under icount: 512 MiB of huge pages freed in guests whose other memory was never '
             'touched. Instructions of the kernel threads of hinting, or of the worker of reporting '
-            '(all workers, without what they use with no device), per GiB that the host got back in '
-            '10 s; context switches of hinting threads in 10 s with nothing to do.')
-    metrics = {'per_gib': ('instructions per GiB', '10^6'), 'threads': ('instructions', '10^6'),
+            '(all workers, without what they use with no device), per GiB that the host got back '
+            'in 10 s; context switches of hinting threads in 10 s with nothing to do.')
+    metrics = {'per_gib': ('instructions per GiB', 'million'), 'threads': ('instructions', 'million'),
                'returned': ('given back', 'MiB'), 'wakeups_s': ('wake-ups when idle', '1/s')}
     panels = ('per_gib', 'returned')
     minutes = (30, 5)
