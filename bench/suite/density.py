@@ -88,7 +88,7 @@ class Density(Bench):
             'long each took to boot, settle, touch and free.')
     metrics = {'guests': ('guests', ''), 'each_s': ('seconds per guest', 's')}
     panels = ('guests', 'each_s')
-    minutes = (35, 7)
+    minutes = (30, 6)
     repetitions = (5, 1)
 
     def jobs(self, quick):

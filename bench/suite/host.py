@@ -12,7 +12,7 @@ from suite.base import PEERS, Bar, Bench, Peer
 
 MIB = 1024
 MEMORY_MIB = 2048
-SECONDS = {'none': 10, 'fpr2000': 20}
+SECONDS = {'none': 6, 'fpr2000': 14}
 PR_SET_THP_DISABLE = 41
 POOL = Path('/proc/sys/vm/nr_hugepages')
 POOL_PAGES = MEMORY_MIB // 2 + 16
@@ -70,7 +70,7 @@ class Host(Bench):
                'returned': ('given back', 'MiB'), 'discards': ('discards', ''),
                'kib_call': ('bytes per discard', 'KiB')}
     panels = ('ms_gib', 'kib_call')
-    minutes = (55, 20)
+    minutes = (35, 15)
 
     def __init__(self):
         self.idle = {}

@@ -19,7 +19,7 @@ class Mix(Bench):
                'cpu_s': ('host CPU', 's'), 'faults': ('host minor faults', ''),
                'seconds': ('duration', 's')}
     panels = ('host', 'gap_2m', 'system_s', 'faults')
-    minutes = (35, 20)
+    minutes = (20, 10)
 
     def jobs(self, quick):
         return ['mix']

@@ -22,7 +22,7 @@ class Overhead(Bench):
                'loop_percent': ('the loop alone', '%'),
                'later': ('kernel threads after the loop', 'million')}
     panels = ('percent', 'loop_percent')
-    minutes = (25, 15)
+    minutes = (15, 8)
 
     def __init__(self):
         self.unbuilt = {}

@@ -16,7 +16,7 @@ class Latency(Bench):
     metrics = {'p50': ('median', 'ns'), 'p99': ('99 %', 'ns'), 'p99.9': ('99.9 %', 'ns'),
                'p99.99': ('99.99 %', 'ns'), 'longest': ('longest', 'ns')}
     panels = ('p50', 'p99.9', 'p99.99', 'longest')
-    minutes = (15, 8)
+    minutes = (6, 4)
     mib, window_ms = 1024, 600
     after_ms = {'fpr2000': 1900}
 
@@ -50,7 +50,7 @@ class Locks(Bench):
                'holds': ('holds', ''), 'irqsoff': ('interrupts off, longest', 'us'),
                'returned': ('given back', 'MiB')}
     panels = ('longest', 'per_gib', 'irqsoff')
-    minutes = (15, 5)
+    minutes = (4, 2)
 
     def __init__(self):
         self.none = {}
@@ -95,7 +95,7 @@ class Scale(Bench):
     metrics = {'per_gib': ('instructions per GiB', 'million'), 'threads': ('instructions', 'million'),
                'returned': ('given back', 'MiB'), 'wakeups_s': ('wake-ups when idle', '1/s')}
     panels = ('per_gib', 'returned')
-    minutes = (30, 5)
+    minutes = (15, 3)
     repetitions = (3, 1)    # nothing in it depends on the host
     peers = {key: PEERS[key] for key in ('none', 'fpr2000', 'fpr100', 'hinting', 'eager')}
     mib, seconds = 512, 10

@@ -23,7 +23,7 @@ class Step(Bench):
     metrics = {f't{q}': (f'{q} % back', 's') for q in QUANTILES}
     metrics['left_mib'] = ('left after 8 s', 'MiB')
     panels = ('t50', 't90', 't99', 'left_mib')
-    minutes = (45, 15)
+    minutes = (50, 12)
 
     def jobs(self, quick):
         jobs = [(2048, '4k'), (2048, 'thp'), (4096, 'thp'), (16384, 'thp')]
