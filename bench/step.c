@@ -5,6 +5,7 @@
  *   rest	nothing has happened for a while
  *   peak	all is touched
  *   freed	munmap() has returned
+ *   later	half of the time has gone
  *   end
  *
  * usage: step SETTING... -- MIB 4k|thp SECONDS
@@ -71,7 +72,9 @@ int main(int argc, char **argv)
 	unmap(area, size);
 	mark("freed");
 
-	sleep(atoi(args[2]));
+	usleep(atoi(args[2]) * 500000);
+	mark("later");
+	usleep(atoi(args[2]) * 500000);
 	mark("end");
 	counters("end");
 	finish("step");

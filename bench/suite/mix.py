@@ -10,10 +10,10 @@ class Mix(Bench):
     name = 'build'
     title = 'A build-like mix: host memory over time'
     what = (f'{BURSTS} bursts of {JOBS} processes, two at a time, of 8 to 200 MiB, which leave '
-            f'files behind; a lull of {LULL_S} s after each; guest of {MEMORY_MIB} MiB, 2 CPUs. GiB '
-            "s of guest RAM that the host has memory for, and how far above the guest's floors: what "
-            'is not free, and what is not free in blocks of 2 MiB, sampled in the guest at the same '
-            'time.')
+            f'files behind; a lull of {LULL_S} s after each; guest of {MEMORY_MIB} MiB, 2 CPUs. '
+            "GiB s of guest RAM that the host has memory for, and how far above the guest's "
+            'floors: what is not free, and what is not free in blocks of 2 MiB, sampled in the '
+            'guest at the same time.')
     metrics = {'host': ('host memory', 'GiB s'), 'gap_2m': ('above the 2 MiB floor', 'GiB s'),
                'gap_4k': ('above the 4 KiB floor', 'GiB s'), 'system_s': ('host system time', 's'),
                'cpu_s': ('host CPU', 's'), 'faults': ('host minor faults', ''),
