@@ -93,7 +93,8 @@ class Scale(Bench):
             '(all workers, without what they use with no device), per GiB that the host got back '
             'in 10 s; context switches of hinting threads in 10 s with nothing to do.')
     metrics = {'per_gib': ('instructions per GiB', 'million'),
-               'threads': ('instructions', 'million'), 'returned': ('given back', 'MiB'), 'wakeups_s': ('wake-ups when idle', '1/s')}
+               'threads': ('instructions', 'million'), 'returned': ('given back', 'MiB'),
+               'wakeups_s': ('wake-ups when idle', '1/s')}
     panels = ('per_gib', 'returned')
     minutes = (15, 3)
     repetitions = (3, 1)    # nothing in it depends on the host
