@@ -328,7 +328,6 @@ void hint_sweep_forget(unsigned int cpu);
 void hint_want_sweep(struct zone *zone, bool all);
 void hint_mark_range(unsigned long pfn, unsigned long nr_pages);
 void hint_hold_off(void);
-void hint_again(struct hint_look *look, unsigned long when);
 
 /* mm/page_hinting_dev.c: batches, the device, start and stop */
 struct hint_zone *hint_zone_of(struct zone *zone);

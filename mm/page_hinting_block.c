@@ -33,12 +33,8 @@ void hint_hold_off(void)
 	WRITE_ONCE(hint_held_off_at, jiffies);
 }
 
-/**
- * hint_again - note that something has to be looked at again
- * @look: where to note it
- * @when: not before this, in jiffies
- */
-void hint_again(struct hint_look *look, unsigned long when)
+/* Note that something has to be looked at again, not before @when. */
+static void hint_again(struct hint_look *look, unsigned long when)
 {
 	if (!look->again || time_before(when, look->next))
 		look->next = when;
