@@ -25,6 +25,10 @@ BUILD = TOP / 'build'
 TAP_PORT = 'org.page-hinting.tap'
 MONITOR_PORT = 'org.page-hinting.monitor'
 END_OF_RUN = '# end of run'
+# TCG looks up a section of memory while another CPU moves a BAR, seen once in some
+# hundred boots, with and without a balloon. Upstream's, and not what is tested here.
+BOOT_RACE = 'iotlb_to_section: Assertion `section_index < d->map.sections_nb'
+INIT_RUNS = 'Run /init as init process'
 BALLOONS = {
     'none': [],
     'reporting': ['virtio-balloon-pci,id=balloon,free-page-reporting=on'],
@@ -322,8 +326,7 @@ class Guest:
         (self.spec.out / 'tap.log').write_text('\n'.join(self.outcome.tap) + '\n')
 
 
-def run(spec, kind=Guest):
-    """Boot the guest, follow it to its end, and return the Outcome."""
+def run_once(spec, kind):
     shutil.rmtree(spec.out, ignore_errors=True)
     spec.out.mkdir(parents=True)
     (spec.out / 'console.log').touch()
@@ -341,6 +344,16 @@ def run(spec, kind=Guest):
         guest.outcome.seconds = time.monotonic() - began
         guest.stop()
     return guest.outcome
+
+
+def run(spec, kind=Guest):
+    """Boot the guest, follow it to its end, and return the Outcome."""
+    outcome = run_once(spec, kind)
+    if BOOT_RACE in outcome.qemu_log and INIT_RUNS not in outcome.console:
+        print(f'{spec.out.name}: QEMU fell over its own feet while the guest booted, once more',
+              file=sys.stderr)
+        outcome = run_once(spec, kind)
+    return outcome
 
 
 def main(action):
