@@ -16,15 +16,20 @@
 #define PACKET		32768
 #define PACKETS		8
 
-/* As page_fault1 of will-it-scale. */
-static void fault1(int rounds)
+static void anonymous(int rounds, int huge)
 {
 	while (rounds--) {
-		char *area = map_pages(AREA, 0);
+		char *area = map_pages(AREA, huge);
 
 		touch(area, AREA);
 		unmap(area, AREA);
 	}
+}
+
+/* As page_fault1 of will-it-scale. */
+static void fault1(int rounds)
+{
+	anonymous(rounds, 0);
 }
 
 /* As page_fault2: a private mapping of a file. */
@@ -48,12 +53,7 @@ static void fault2(int rounds)
 
 static void thp(int rounds)
 {
-	while (rounds--) {
-		char *area = map_pages(AREA, 1);
-
-		touch(area, AREA);
-		unmap(area, AREA);
-	}
+	anonymous(rounds, 1);
 }
 
 static void hugetlb(int rounds)
