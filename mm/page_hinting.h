@@ -24,8 +24,7 @@ extern unsigned int page_hinting_order;
 void __page_hinting_capture(struct page *page, unsigned int order);
 void __page_hinting_idle(void);
 void __page_hinting_recheck(struct page *page, unsigned int order);
-void __page_hinting_use(struct page *page, unsigned int order,
-			unsigned int used);
+void __page_hinting_use(struct page *page, unsigned int used);
 
 /**
  * page_hinting_capture - note that a block was freed
@@ -82,7 +81,7 @@ static inline void page_hinting_use(struct page *page, unsigned int order,
 	/* Behind the static branch of page reporting, which mostly means this. */
 	if (static_branch_likely(&page_hinting_capturing) &&
 	    order >= page_hinting_order)
-		__page_hinting_use(page, order, used);
+		__page_hinting_use(page, used);
 }
 
 /*
@@ -99,6 +98,9 @@ static inline void page_hinting_use(struct page *page, unsigned int order,
 
 /* A zone never has more than this share of its pages with the host. */
 #define HINT_ZONE_SHARE		32
+
+/* Where free page reporting begins to look, and so where waiting ends. */
+#define HINT_LONGEST		(2 * HZ)
 
 /* Doublings of min_age_ms that are told apart: from a tick to two seconds. */
 #define HINT_AGES		11

@@ -25,9 +25,6 @@
 #define HINT_FEW		4
 #define HINT_MANY		(4 * HINT_FEW)
 
-/* Where free page reporting begins to look, and so where waiting ends. */
-#define HINT_LONGEST		(2 * HZ)
-
 /* For how long a hint is remembered, as a half-life. */
 #define HINT_MEMORY		(HZ / 2)
 
@@ -136,13 +133,7 @@ unsigned long hint_min_age(void)
 
 void hint_set_min_age(unsigned int ms)
 {
-	struct zone *zone;
-
 	WRITE_ONCE(hint_min_age_ms, ms);
-	/* No sweep waits for the old one. */
-	for_each_populated_zone(zone)
-		if (hint_zones)
-			WRITE_ONCE(hint_zone_of(zone)->age, 0);
 	hint_look_all();
 }
 
@@ -229,23 +220,16 @@ unsigned long hint_zone_age(struct hint_zone *hz)
 	return age;
 }
 
-void __page_hinting_use(struct page *page, unsigned int order, unsigned int used)
+void __page_hinting_use(struct page *page, unsigned int used)
 {
 	unsigned int i, known = 0, unit = READ_ONCE(page_hinting_order);
 	struct hint_zone *hz = hint_zone_of(page_zone(page));
 	unsigned long since = page->free_since;
-
-	/*
-	 * What of it is not used loses the mark, too, so that it has to stand in
-	 * the words. Unless it is the mark of an earlier device.
-	 */
-	if (PageReported(page) && !hint_is_known(page, order) && !READ_ONCE(hz->all) &&
-	    !test_bit(HINT_SWEEP_ALL, &hz->flags))
-		hint_know(page, order);
+	bool marked = PageReported(page);
 
 	/* Users need not write there, and then it would look as if known. */
 	for (i = 0; i < 1U << used; i += 1U << unit) {
-		known += hint_is_known(&page[i], 0);
+		known += marked || hint_is_known(&page[i], 0);
 		page[i].free_since = 0;
 	}
 	__count_vm_events(PAGE_HINT_REUSED, known << unit);

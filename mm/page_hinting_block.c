@@ -247,7 +247,10 @@ static void hint_sweep_pause(struct hint_zone *hz, bool low)
 /* Is it too early to go on? Then one CPU has a timer, which is enough. */
 static bool hint_sweep_paused(struct hint_look *look, struct hint_zone *hz)
 {
-	unsigned long pause = hz->low ? HINT_RETRY : max(READ_ONCE(hz->age), 1UL);
+	/* min_age_ms may have been lowered since the age was worked out. */
+	unsigned long most = max(hint_min_age(), HINT_LONGEST);
+	unsigned long pause = hz->low ? HINT_RETRY :
+				clamp(READ_ONCE(hz->age), 1UL, most);
 	int cpu = raw_smp_processor_id(), waiter = READ_ONCE(hz->waiter);
 
 	if (jiffies - hz->paused_at >= pause)
@@ -430,7 +433,7 @@ void hint_return(struct hint_batch *batch, int err)
 	for (i = 0; i < batch->nents; i++) {
 		struct page *page = sg_page(&batch->sgl[i]);
 		unsigned long nr = batch->sgl[i].length >> PAGE_SHIFT;
-		unsigned int order = ilog2(nr), unit = page_hinting_order;
+		unsigned int order = ilog2(nr), unit = READ_ONCE(page_hinting_order);
 		unsigned int piece = min_t(unsigned int, order, pageblock_order);
 		unsigned long off;
 

@@ -213,7 +213,8 @@ static int hint_start(void)
 		return err;
 	}
 
-	WRITE_ONCE(hint_running, true);
+	/* Pairs with age_ms_show(): hint_zones is there. */
+	smp_store_release(&hint_running, true);
 	/* Marks are those of page reporting, and are looked for from now on. */
 	if (!static_key_enabled(&page_reporting_enabled))
 		static_branch_enable(&page_reporting_enabled);
@@ -421,7 +422,8 @@ void hint_set_order(unsigned int order)
 {
 	guard(mutex)(&hint_mutex);
 
-	hint_forget_all();
+	if (order != page_hinting_order)
+		hint_forget_all();
 	/* Who sees the new order forgets what was known of the old one. */
 	smp_store_release(&page_hinting_order, order);
 	if (hint_running)

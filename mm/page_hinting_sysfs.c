@@ -141,7 +141,8 @@ static ssize_t age_ms_show(struct kobject *kobj, struct kobj_attribute *attr,
 	struct zone *zone;
 
 	for_each_populated_zone(zone) {
-		if (!READ_ONCE(hint_running))
+		/* Pairs with hint_start(). */
+		if (!smp_load_acquire(&hint_running))
 			break;
 		spin_lock_irqsave(&zone->lock, flags);
 		age = max(age, hint_zone_age(hint_zone_of(zone)));

@@ -131,6 +131,26 @@ static void age_keeps_to_limits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hint_zone_age(hz), 2 * HZ);
 }
 
+/* Whose neighbour was used and freed has been free for no less time. */
+static void age_keeps_time_of_neighbours(struct kunit *test)
+{
+	unsigned long unit = 1UL << page_hinting_order, now = jiffies;
+	struct page *page;
+
+	if (page_hinting_order == MAX_PAGE_ORDER)
+		kunit_skip(test, "blocks have no parts");
+	page = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	page[0].free_since = now - HZ;
+	page[unit].free_since = 0;
+	hint_stamp(page, MAX_PAGE_ORDER);
+	KUNIT_EXPECT_EQ(test, page[0].free_since, now - HZ);
+	KUNIT_EXPECT_TRUE(test, time_after_eq(page[unit].free_since, now));
+	/* The block is as old as its youngest part. */
+	KUNIT_EXPECT_LT(test, hint_age(page, MAX_PAGE_ORDER, jiffies), HZ);
+	__free_pages(page, MAX_PAGE_ORDER);
+}
+
 static int age_test_init(struct kunit *test)
 {
 	test_saved_age_ms = hint_min_age_ms;
@@ -150,6 +170,7 @@ static struct kunit_case age_test_cases[] = {
 	KUNIT_CASE(age_forgets),
 	KUNIT_CASE(age_counts_hints_back),
 	KUNIT_CASE(age_keeps_to_limits),
+	KUNIT_CASE(age_keeps_time_of_neighbours),
 	{}
 };
 

@@ -297,6 +297,18 @@ static void hinting_starts_anew(struct kunit *test)
 	KUNIT_EXPECT_LT(test, test_event(PAGE_HINT_REUSED) - reused, isolated / 4);
 }
 
+/* What is known is not believed of memory that was used while nobody noted it. */
+static void hinting_forgets_unnoted(struct kunit *test)
+{
+	test_start(test);
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	KUNIT_ASSERT_EQ(test, hint_set_wanted(false), 0);
+	test_alloc(test, 8);
+	test_free(8);
+	KUNIT_ASSERT_EQ(test, hint_set_wanted(true), 0);
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(8) == 8));
+}
+
 /* Of a block that merges from what the device has and what not, it gets the rest. */
 static void hinting_tells_the_rest(struct kunit *test)
 {
@@ -438,33 +450,6 @@ static void hinting_finds_covering_block(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, order, MAX_PAGE_ORDER);
 }
 
-static int hinting_test_init(struct kunit *test)
-{
-	if (!page_hinting_wanted())
-		kunit_skip(test, "page hinting is off");
-	test_saved.min_age_ms = hint_min_age_ms;
-	test_saved.max_inflight_pages = hint_max_inflight_pages;
-	test_saved.capture_entries = hint_capture_entries;
-
-	memset(&test_dev, 0, sizeof(test_dev));
-	spin_lock_init(&test_dev.lock);
-	test_dev.dev.report = test_report;
-	test_dev.dev.max_batches = HINT_NR_BATCHES;
-	return 0;
-}
-
-static void hinting_test_exit(struct kunit *test)
-{
-	test_dev.hold = false;
-	page_hinting_unregister(&test_dev.dev);
-	test_answer(-ECANCELED);
-	test_free(TEST_BLOCKS);
-
-	hint_min_age_ms = test_saved.min_age_ms;
-	hint_max_inflight_pages = test_saved.max_inflight_pages;
-	hint_capture_entries = test_saved.capture_entries;
-}
-
 static struct kunit_case hinting_test_cases[] = {
 	KUNIT_CASE(hinting_reports_once),
 	KUNIT_CASE(hinting_waits_for_age),
@@ -479,6 +464,7 @@ static struct kunit_case hinting_test_cases[] = {
 	KUNIT_CASE(hinting_takes_unstamped),
 	KUNIT_CASE(hinting_stops_at_failure),
 	KUNIT_CASE(hinting_starts_anew),
+	KUNIT_CASE(hinting_forgets_unnoted),
 	KUNIT_CASE(hinting_tells_the_rest),
 	KUNIT_CASE(hinting_leaves_what_is_scarce),
 	KUNIT_CASE(hinting_waits_for_nobody),

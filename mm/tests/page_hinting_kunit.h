@@ -258,4 +258,35 @@ static void test_start(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, err, 0);
 }
 
+static int hinting_test_init(struct kunit *test)
+{
+	if (!page_hinting_wanted())
+		kunit_skip(test, "page hinting is off");
+	test_saved.min_age_ms = hint_min_age_ms;
+	test_saved.max_inflight_pages = hint_max_inflight_pages;
+	test_saved.capture_entries = hint_capture_entries;
+
+	memset(&test_dev, 0, sizeof(test_dev));
+	spin_lock_init(&test_dev.lock);
+	test_dev.dev.report = test_report;
+	test_dev.dev.max_batches = HINT_NR_BATCHES;
+	return 0;
+}
+
+static void hinting_test_exit(struct kunit *test)
+{
+	/* Was it skipped? */
+	if (!test_dev.dev.report)
+		return;
+	test_dev.hold = false;
+	page_hinting_unregister(&test_dev.dev);
+	test_answer(-ECANCELED);
+	test_free(TEST_BLOCKS);
+	hint_set_wanted(true);
+
+	hint_min_age_ms = test_saved.min_age_ms;
+	hint_max_inflight_pages = test_saved.max_inflight_pages;
+	hint_capture_entries = test_saved.capture_entries;
+}
+
 #endif /* _MM_TESTS_PAGE_HINTING_KUNIT_H */
