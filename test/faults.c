@@ -12,8 +12,8 @@
 
 #define OOM_STEP	MIB(1)
 #define OOM_NOISE	MIB(6)
-#define OOM_LAST	MIB(24)
-#define OOM_CHUNK	MIB(8)
+#define OOM_LAST	MIB(48)
+#define OOM_CHUNK	MIB(16)
 #define OOM_GAP_MS	30
 #define STALL_MS	1500
 #define SAMPLES		16
