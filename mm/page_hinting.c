@@ -309,7 +309,7 @@ static void hint_drain(struct hint_cpu *c)
 		return;
 	}
 	c->undrained = false;
-	drain_local_pages(NULL);
+	drain_local_pages_batched();
 }
 
 /* One batch; what is left to do decides when the thread runs next. */
