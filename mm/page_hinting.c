@@ -77,7 +77,6 @@ static const enum vm_event_item hint_events[] = {
 	[HINT_DUPLICATE]	= PAGE_HINT_DUPLICATE,
 	[HINT_TAKEN]		= PAGE_HINT_AGED,
 	[HINT_LOW]		= PAGE_HINT_DUPLICATE,
-	[HINT_ZONE_CAPPED]	= PAGE_HINT_DUPLICATE,
 };
 
 /* Add a range to this CPU's array. Any context, preemption disabled. */
@@ -234,10 +233,10 @@ static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 		order = entry & HINT_ORDER_MASK;
 		units += max(1U << order >> READ_ONCE(page_hinting_order), 1U);
 		verdict = hint_range(look, zone, entry >> HINT_ORDER_BITS, order);
-		if (verdict >= HINT_FULL)
+		/* If its zone is capped, those behind it wait with it. */
+		if (verdict >= HINT_ZONE_CAPPED)
 			break;
-		if (verdict == HINT_YOUNG ||
-		    (verdict == HINT_ZONE_CAPPED && !hint_nr_captured(c))) {
+		if (verdict == HINT_YOUNG) {
 			c->taken[look->kept++] = entry;
 			continue;
 		}
@@ -273,7 +272,7 @@ static enum hint_verdict hint_fill(struct hint_cpu *c, struct hint_look *look)
 		hint_swap(c);
 
 	look->since = c->taken_at;
-	while (c->pos < c->nr && verdict < HINT_FULL)
+	while (c->pos < c->nr && verdict < HINT_ZONE_CAPPED)
 		verdict = hint_hold(c, look);
 	hint_keep(c, look);
 	if (verdict >= HINT_FULL)

@@ -117,7 +117,8 @@ static inline void page_hinting_use(struct page *page, unsigned int order,
  * @HINT_CAPPED: As much as is allowed is with the host already.
  *
  * In rising order of what a range of several blocks is judged by. From
- * HINT_FULL on it makes no sense to look at more.
+ * HINT_ZONE_CAPPED on it makes no sense to look at more of the zone, from
+ * HINT_FULL on at more of any.
  */
 enum hint_verdict {
 	HINT_STALE,

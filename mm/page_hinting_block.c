@@ -63,9 +63,6 @@ static enum hint_verdict hint_reserve(struct hint_look *look, struct zone *zone,
 	/* One block at a time is let through however small the limits are. */
 	if (hz->in_flight &&
 	    hz->in_flight + nr > zone_managed_pages(zone) / HINT_ZONE_SHARE) {
-		/* What there is goes first. */
-		if (look->batch->nents)
-			return HINT_FULL;
 		look->capped = true;
 		return HINT_ZONE_CAPPED;
 	}
