@@ -151,7 +151,7 @@ class Bench:
             kernel=kernel, qemu=guest.find_qemu(),
             program=[program, *settings, '--', *map(str, args)],
             out=out, balloon=peer.balloon,
-            append=f'kunit.enable=0 no_timer_check {peer.append}'.strip(),
+            append=f'kunit.enable=0 no_timer_check tsc=reliable {peer.append}'.strip(),
             qemu_args=qemu_args, ports={PORT: watch.line}, on_start=watch.start,
             # The clock of an idle guest under icount runs ahead: it ends before it is asked.
             on_tick=watch.tick, on_end=None if options.get('icount') else watch.end, **options)
