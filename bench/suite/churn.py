@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
 """What it costs the host when a guest frees memory and takes it again."""
 from figures import below_for_good
-from suite.base import SETTLE_S, Bar, Bench
+from suite.base import PEERS, SETTLE_S, Bar, Bench, Peer
 
 MIB = 256
-ROUNDS = {0: 40, 50: 40, 300: 20, 1000: 10}     # by the gap in ms
 REST_S = 3
 BLOCK_PAGES = 512
 RECOVERED = 0.9
 
 
 class Churn(Bench):
+    rounds = {0: 40, 50: 40, 300: 20, 1000: 10}     # by the gap in ms
     name = 'churn'
     title = 'Allocate, touch and free, over and over'
     what = (f'{MIB} MiB of huge pages by one process in a guest of 2 GiB with 2 CPUs; '
-            f'{", ".join(f"{r} rounds with gaps of {g} ms" for g, r in ROUNDS.items())}. Faults, '
+            f'{", ".join(f"{r} rounds with gaps of {g} ms" for g, r in rounds.items())}. Faults, '
             'CPU time: of QEMU, all its threads. Recovery: from the last round until 90 % of the '
             f'memory is back for good, looked at for {REST_S} s. Hinted twice: blocks that were '
             'reported and not used since they had been reported before, from rest to rest. The '
@@ -23,19 +23,19 @@ class Churn(Bench):
     metrics = {'rounds_s': ('rounds', '1/s'), 'faults': ('host minor faults', ''),
                'cpu_s': ('host CPU', 's'), 'system_s': ('of it in the kernel', 's'),
                'recovery_s': ('recovery', 's'), 'reported': ('blocks hinted', ''),
-               'twice': ('blocks hinted twice', '')}
+               'reused': ('of them used again', ''), 'twice': ('blocks hinted twice', '')}
     panels = ('faults', 'rounds_s', 'system_s', 'recovery_s')
     minutes = (40, 12)
 
     def jobs(self, quick):
-        gaps = [0, 300] if quick else list(ROUNDS)
+        gaps = [0, 300] if quick else list(self.rounds)
         return [('clock', gaps), ('icount', gaps)]
 
     def measure(self, job, key, peer, repetition):
         how, gaps = job
         if how == 'icount' and repetition > 1:
             return      # it would be the same again
-        args = [1, MIB, 'thp', REST_S, *[f'{gap}:{ROUNDS[gap]}' for gap in gaps]]
+        args = [1, MIB, 'thp', REST_S, *[f'{gap}:{self.rounds[gap]}' for gap in gaps]]
         out = self.out(how, key, repetition)
         if how == 'icount':
             watch = self.boot('churn', args, out, peer, memory=2048, smp='1', icount=True,
@@ -49,9 +49,8 @@ class Churn(Bench):
             for metric, value in self.row(watch, gap, peer).items():
                 yield f'gap {gap} ms', metric, value
 
-    @staticmethod
-    def rate(watch, gap):
-        return ROUNDS[gap] / watch.values[f'ns-{gap}'] * 1e9
+    def rate(self, watch, gap):
+        return self.rounds[gap] / watch.values[f'ns-{gap}'] * 1e9
 
     def row(self, watch, gap, peer):
         begin, end, rest = f'begin-{gap}', f'end-{gap}', f'rest-{gap}'
@@ -62,7 +61,7 @@ class Churn(Bench):
                'cpu_s': watch.used(begin, end, 'cpu_s') + watch.used(begin, end, 'vcpu_s'),
                'recovery_s': self.recovery(watch, begin, end, rest)}
         if peer.balloon == 'hinting':
-            row.update(reported=reported, twice=max(0, reported - reused))
+            row.update(reported=reported, reused=reused, twice=max(0, reported - reused))
         return row
 
     @staticmethod
@@ -110,3 +109,36 @@ class Churn(Bench):
         text = ', '.join('not in 3 s' if t is None else f'{t:.2f} s' for t in found)
         return Bar('recovered within 1 s after the end', text,
                    all(t is not None and t <= 1 for t in found))
+
+
+class WhenNot(Churn):
+    rounds = {2500: 6}
+    name = 'whennot'
+    title = 'Where hinting costs most: the same memory again after more than two seconds'
+    what = (f'{MIB} MiB of huge pages touched and freed {rounds[2500]} times by one process with '
+            'gaps of 2.5 s, which is longer than hinting waits for memory that is used again. Each '
+            'round the host has to find the memory anew. The counters show it: what was hinted is '
+            'used again. A min_age_ms above the gap ends it.')
+    peers = {**{key: PEERS[key] for key in ('none', 'fpr2000', 'hinting')},
+             'patient': Peer('hinting, min_age_ms=3000', 'hinting', '#56b4e9',
+                             first=('min_age_ms=3000',))}
+    metrics = {key: Churn.metrics[key]
+               for key in ('rounds_s', 'faults', 'cpu_s', 'system_s', 'reported', 'reused')}
+    panels = ('faults', 'system_s')
+    minutes = (10, 3)
+    repetitions = (5, 1)
+
+    def jobs(self, quick):
+        return [('clock', list(self.rounds))]
+
+    def row(self, watch, gap, peer):
+        row = super().row(watch, gap, peer)
+        return {key: row[key] for key in self.metrics if key in row}
+
+    def bars(self, data):
+        found = [(self.peers[key].title,
+                  data.median('gap 2500 ms', key, 'faults'),
+                  data.median('gap 2500 ms', key, 'system_s')) for key in self.peers]
+        return [Bar('what it costs (no bar)', '; '.join(
+            f'{title}: {faults:.0f} faults, {seconds:.2f} s' for title, faults, seconds in found
+            if None not in (faults, seconds)) or 'not measured')]
