@@ -3,7 +3,7 @@
 from suite.base import PEERS, PHASE_S, SETTLE_S, UNBUILT, Bar, Bench
 
 # Name: rounds, and frees per round that come to the buddy allocator.
-LOOPS = {'fault1': (3, 32768), 'fault2': (2, 32768), 'thp': (8, 64), 'hugetlb': (400, 64),
+LOOPS = {'fault1': (15, 32768), 'fault2': (10, 32768), 'thp': (40, 64), 'hugetlb': (400, 64),
          'skb': (1500, None)}
 REST_S = 20
 
