@@ -191,6 +191,7 @@ static void hinting_passes_capped_zone(struct kunit *test)
 	hz->in_flight += zone_managed_pages(page_zone(page));
 	__free_pages(page, page_hinting_order);
 	test_free(8);
+	test_drain();
 	hint_sweep_all(true);
 	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(8) == 8));
 
