@@ -307,27 +307,14 @@ static void hinting_forgets_unnoted(struct kunit *test)
 /* Of a block that merges from what the device has and what not, it gets the rest. */
 static void hinting_tells_the_rest(struct kunit *test)
 {
-	unsigned int half = MAX_PAGE_ORDER - 1;
-	struct page *page, *other;
-
-	if (page_hinting_order == MAX_PAGE_ORDER)
-		kunit_skip(test, "blocks do not merge");
-	hint_min_age_ms = 200;
-	test_start(test);
-	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
-	page = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER);
-	KUNIT_ASSERT_NOT_NULL(test, page);
-	other = page + (1 << half);
-	set_page_refcounted(other);
+	struct page *page = test_alloc_halves(test);
 
 	test_dev.hold = true;
-	WRITE_ONCE(test_dev.watched[0], page_to_pfn(page));
-	WRITE_ONCE(test_dev.watched[1], page_to_pfn(other));
-	__free_pages(page, half);
+	__free_pages(page, TEST_HALF);
 	test_drain();
 	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(1)));
 
-	__free_pages(other, half);
+	__free_pages(page + (1 << TEST_HALF), TEST_HALF);
 	test_drain();
 	test_dev.hold = false;
 	test_answer(0);
@@ -336,6 +323,23 @@ static void hinting_tells_the_rest(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, test_wait_for(test_quiet()));
 	KUNIT_EXPECT_EQ(test, test_dev.seen[0], 1);
 	KUNIT_EXPECT_TRUE(test, PageReported(page));
+}
+
+/* The same where it has answered by then. */
+static void hinting_keeps_what_is_known(struct kunit *test)
+{
+	struct page *page = test_alloc_halves(test);
+
+	__free_pages(page, TEST_HALF);
+	test_drain();
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_dev.seen[0] == 1));
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_quiet()));
+
+	__free_pages(page + (1 << TEST_HALF), TEST_HALF);
+	test_drain();
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_dev.seen[1] == 1));
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_quiet()));
+	KUNIT_EXPECT_EQ(test, test_dev.seen[0], 1);
 }
 
 /* Where kswapd would wake, the guest needs its memory itself. */
@@ -461,6 +465,7 @@ static struct kunit_case hinting_test_cases[] = {
 	KUNIT_CASE(hinting_starts_anew),
 	KUNIT_CASE(hinting_forgets_unnoted),
 	KUNIT_CASE(hinting_tells_the_rest),
+	KUNIT_CASE(hinting_keeps_what_is_known),
 	KUNIT_CASE(hinting_leaves_what_is_scarce),
 	KUNIT_CASE(hinting_waits_for_nobody),
 	KUNIT_CASE(hinting_nests_captures),

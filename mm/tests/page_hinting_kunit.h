@@ -20,6 +20,7 @@
 /* Several ticks, so that the CPU goes idle. */
 #define TEST_POLL_MS	20
 #define TEST_BLOCKS	48
+#define TEST_HALF	(MAX_PAGE_ORDER - 1)
 
 /**
  * struct test_dev - the device
@@ -256,6 +257,25 @@ static void test_start(struct kunit *test)
 	if (err == -EBUSY)
 		kunit_skip(test, "a device is bound");
 	KUNIT_ASSERT_EQ(test, err, 0);
+}
+
+/* Two halves of a block, each to be freed; they are watched. */
+static struct page *test_alloc_halves(struct kunit *test)
+{
+	struct page *page, *other;
+
+	if (page_hinting_order == MAX_PAGE_ORDER)
+		kunit_skip(test, "blocks do not merge");
+	hint_min_age_ms = 200;
+	test_start(test);
+	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	page = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	other = page + (1 << TEST_HALF);
+	set_page_refcounted(other);
+	WRITE_ONCE(test_dev.watched[0], page_to_pfn(page));
+	WRITE_ONCE(test_dev.watched[1], page_to_pfn(other));
+	return page;
 }
 
 static int hinting_test_init(struct kunit *test)
