@@ -313,6 +313,7 @@ bool hint_is_known(struct page *head, unsigned int order);
 void hint_start_noting(void);
 void hint_stop_noting(void);
 void hint_forget_all(void);
+void hint_pass_locks(void);
 void hint_stamp(struct page *head, unsigned int order);
 void hint_set_min_age(unsigned int ms);
 unsigned long hint_age(struct page *head, unsigned int order, unsigned long now);

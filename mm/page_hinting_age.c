@@ -49,13 +49,24 @@ void hint_stop_noting(void)
 void hint_start_noting(void)
 {
 	hint_forget_all();
-	/* Pairs with the locks under which it is read. */
-	smp_store_release(&hint_noting, true);
+	WRITE_ONCE(hint_noting, true);
+}
+
+/* Whoever holds zone->lock after this sees what was written before. */
+void hint_pass_locks(void)
+{
+	struct zone *zone;
+
+	for_each_populated_zone(zone) {
+		spin_lock_irq(&zone->lock);
+		spin_unlock_irq(&zone->lock);
+	}
 }
 
 void hint_forget_all(void)
 {
 	WRITE_ONCE(hint_epoch, hint_epoch + 1);
+	hint_pass_locks();
 }
 
 /*
@@ -222,16 +233,18 @@ unsigned long hint_zone_age(struct hint_zone *hz)
 
 void __page_hinting_use(struct page *page, unsigned int used)
 {
-	unsigned int i, known = 0, unit = READ_ONCE(page_hinting_order);
+	unsigned int i, known = 0, had = 0, unit = READ_ONCE(page_hinting_order);
 	struct hint_zone *hz = hint_zone_of(page_zone(page));
 	unsigned long since = page->free_since;
 	bool marked = PageReported(page);
 
 	/* Users need not write there, and then it would look as if known. */
 	for (i = 0; i < 1U << used; i += 1U << unit) {
-		known += marked || hint_is_known(&page[i], 0);
+		known += hint_is_known(&page[i], 0);
+		had += marked || hint_is_known(&page[i], 0);
 		page[i].free_since = 0;
 	}
-	__count_vm_events(PAGE_HINT_REUSED, known << unit);
+	/* A mark may be that of an earlier device. */
+	__count_vm_events(PAGE_HINT_REUSED, had << unit);
 	hint_note_use(hz, since, known);
 }

@@ -228,8 +228,6 @@ static int hint_start(void)
 
 static void hint_stop(void)
 {
-	struct zone *zone;
-
 	lockdep_assert_held(&hint_mutex);
 	if (!hint_running)
 		return;
@@ -241,10 +239,7 @@ static void hint_stop(void)
 	/* Nobody is in hint_kick() any more ... */
 	synchronize_rcu();
 	/* ... nor in the hook, preempted on PREEMPT_RT. */
-	for_each_populated_zone(zone) {
-		spin_lock_irq(&zone->lock);
-		spin_unlock_irq(&zone->lock);
-	}
+	hint_pass_locks();
 
 	smpboot_unregister_percpu_thread(&hint_threads);
 	cpuhp_remove_state(hint_cpuhp_state);
@@ -422,10 +417,10 @@ void hint_set_order(unsigned int order)
 {
 	guard(mutex)(&hint_mutex);
 
+	/* Who sees the new order knows nothing of what was known of the old one. */
 	if (order != page_hinting_order)
 		hint_forget_all();
-	/* Who sees the new order forgets what was known of the old one. */
-	smp_store_release(&page_hinting_order, order);
+	WRITE_ONCE(page_hinting_order, order);
 	if (hint_running)
 		hint_sweep_all(false);
 }
@@ -454,7 +449,7 @@ int hint_set_capture_entries(unsigned int entries)
 
 	old = hint_capture_entries;
 	hint_capture_entries = entries;
-	if (!hint_running)
+	if (!hint_running || entries == old)
 		return 0;
 
 	hint_stop();
