@@ -233,7 +233,11 @@ static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 		order = entry & HINT_ORDER_MASK;
 		units += max(1U << order >> READ_ONCE(page_hinting_order), 1U);
 		verdict = hint_range(look, zone, entry >> HINT_ORDER_BITS, order);
-		/* If its zone is capped, those behind it wait with it. */
+		/*
+		 * If its zone is capped, those behind it, of other zones too,
+		 * wait with it until a batch comes back: to look at each of
+		 * them each time would cost more than all the rest.
+		 */
 		if (verdict >= HINT_ZONE_CAPPED)
 			break;
 		if (verdict == HINT_YOUNG) {

@@ -218,6 +218,13 @@ static void test_free(unsigned int n)
 	memset(test_pages, 0, sizeof(test_pages));
 }
 
+static void test_add_in_flight(struct zone *zone, long pages)
+{
+	spin_lock_irq(&zone->lock);
+	hint_zone_of(zone)->in_flight += pages;
+	spin_unlock_irq(&zone->lock);
+}
+
 static void test_drain_fn(struct work_struct *work)
 {
 	drain_local_pages(NULL);
