@@ -18,15 +18,11 @@
 
 #define HINT_DIR	"/sys/kernel/mm/page_hinting/"
 #define BALLOON_DIR	"/sys/bus/virtio/drivers/virtio_balloon/"
-#define THP_SIZE	"/sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
 
 #define MIB(n)		((size_t)(n) << 20)
 
 /* The frame number in an entry of pagemap. */
 #define PFN_MASK	((1ULL << 55) - 1)
-
-/* Others allocate and free, too: growth up to this says nothing. */
-#define NOISE		MIB(8)
 
 /* What most tests free, and what per-CPU page lists can hold. */
 #define STEP		MIB(128)
@@ -37,7 +33,6 @@
 
 /* Nothing may be reported for so long beyond age_ms to be called quiet. */
 #define QUIET_MS	400
-
 #define POLL_MS		20
 
 /* Feature bits of a virtio balloon that hints can go through. */
@@ -277,7 +272,6 @@ static inline bool balanced(const struct hints *h)
 static inline bool settle(struct hints *h)
 {
 	long since = now_ms(), deadline = since + PATIENCE_MS, age, most = 0;
-	size_t block = MIB(4);
 	struct hints base;
 
 	read_hints(&base);
@@ -287,7 +281,7 @@ static inline bool settle(struct hints *h)
 		age = get_tunable("age_ms");
 		most = age > most ? age : most;
 		/* A block now and then is the noise of an idle system. */
-		if (reported_since(&base) > block) {
+		if (reported_since(&base) > MIB(4)) {
 			read_hints(&base);
 			since = now_ms();
 		}
@@ -325,7 +319,8 @@ static inline size_t thp_size(void)
 {
 	char text[32];
 
-	if (read_text(THP_SIZE, text, sizeof(text)))
+	if (read_text("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", text,
+		      sizeof(text)))
 		return 0;
 	return strtoul(text, NULL, 10);
 }
@@ -437,21 +432,26 @@ static inline size_t free_in_blocks(void)
 
 /*
  * Most of what was freed since then has merged to blocks, and nearly all of that
- * is told. Memory that is in use keeps the rest from merging, which is more of a
- * few pages than of many.
+ * is told. Memory in use keeps the rest from merging, more of little than of much.
  */
 static inline bool merged_and_told(const struct hints *before,
 				   size_t free_before, size_t len)
 {
+	long deadline = now_ms() + PATIENCE_MS;
+	size_t merged, told;
 	struct hints after;
-	bool settled = settle(&after);
-	size_t merged = free_in_blocks() - free_before;
-	size_t told = reported_since(before);
+	bool good;
 
+	do {
+		good = settle(&after);
+		merged = free_in_blocks() - free_before;
+		told = reported_since(before);
+		good &= merged >= percent(len, len > FEW ? 80 : 50) &&
+			told >= percent(merged, 90);
+	} while (!good && now_ms() < deadline);
 	ksft_print_msg("of %zu MiB %zd merged, %zu reported\n", len >> 20,
 		       (ssize_t)merged >> 20, told >> 20);
-	return settled && merged >= percent(len, len > FEW ? 80 : 50) &&
-	       told >= percent(merged, 90);
+	return good;
 }
 
 /* Free the last of what is touched: no other's pages lie between these. */
