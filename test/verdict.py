@@ -27,7 +27,8 @@ SPLAT = re.compile('|'.join((
     r'irq \d+: nobody cared', r'pagealloc: (memory corruption|single bit error)')))
 
 # A kernel that looks for data races finds them everywhere: only ours count.
-OTHERS = re.compile(r'\bBUG: KCSAN: data-race in (?!.*hint)')
+OTHERS = re.compile(r'\bBUG: KCSAN: data-race in '
+                    r'(?!.*(hint|drain_local_pages_batched|(find|take)_free_block))')
 
 
 @dataclass
