@@ -63,14 +63,15 @@ class Host(Bench):
             'CPU time of the threads of QEMU that run no guest, from before the free until it is '
             'back, without what they use when idle, which is measured as long afterwards, and '
             'without what the same takes with no device: timers of the guest wake the main loop. '
-            'Per GiB that came back; next to a bare loop of madvise() or fallocate() over 2 MiB pieces of '
-            'as much memory of that kind. Discards are counted by a trace point of QEMU, in a run '
-            'of its own.')
+            'Per GiB that came back; next to a bare loop of madvise() or fallocate() over 2 MiB '
+            'pieces of as much memory of that kind. Discards are counted by a trace point of QEMU, '
+            'in a run of its own.')
     bare = Peer('bare loop', '', '#000000')
     peers = {'bare': bare, **{key: PEERS[key] for key in SECONDS}}
-    metrics = {'ms_gib': ('host CPU per GiB', 'ms'), 'idle_ms_s': ('idle CPU', 'ms/s'),
-               'returned': ('given back', 'MiB'), 'discards': ('discards', ''),
-               'kib_call': ('bytes per discard', 'KiB')}
+    metrics = {'ms_gib': ('host CPU per GiB', 'ms'),
+               'all_ms_gib': ('with what the guest itself takes', 'ms'),
+               'idle_ms_s': ('idle CPU', 'ms/s'), 'returned': ('given back', 'MiB'),
+               'discards': ('discards', ''), 'kib_call': ('bytes per discard', 'KiB')}
     panels = ('ms_gib', 'kib_call')
     minutes = (40, 17)
 
@@ -123,13 +124,16 @@ class Host(Bench):
         yield job, 'returned', returned
         backing = job.partition('-')[0]
         if key == 'none':
-            self.none[backing, repetition] = cpu
+            self.none[backing, repetition] = max(cpu, 0)
             return
-        cpu -= self.none.get((backing, repetition), 0)
         if cpu <= 0:
             raise guest.Trouble('QEMU used more CPU time when it was idle than before')
         if returned > MIB / 10:
-            yield job, 'ms_gib', 1000 * cpu * 1024 / returned
+            per_gib = 1000 * 1024 / returned
+            yield job, 'all_ms_gib', cpu * per_gib
+            if (backing, repetition) in self.none:
+                none = self.none[backing, repetition]
+                yield job, 'ms_gib', max(cpu - none, 0) * per_gib
 
     def traced(self, job, key, peer):
         """Discards from the free to the end, by the clock that the trace has."""
@@ -151,8 +155,10 @@ class Host(Bench):
         for variant in data.variants():
             ours = data.median(variant, 'hinting', 'ms_gib')
             bare = data.median(variant.partition('-')[0], 'bare', 'ms_gib')
-            if None not in (ours, bare):
-                found.append((ours / bare, variant))
-        return [Bar('within 1.5 x of a bare loop',
-                    ', '.join(f'{v} {ratio:.1f} x' for ratio, v in found) or 'not measured',
-                    all(ratio <= 1.5 for ratio, _ in found) if found else None)]
+            every = data.median(variant, 'hinting', 'all_ms_gib')
+            if None not in (ours, every, bare):
+                found.append((variant, ours / bare, every / bare))
+        return [Bar('within 1.5 x of a bare loop (in brackets: with what the guest itself takes)',
+                    ', '.join(f'{v} {ratio:.1f} x ({every:.1f} x)' for v, ratio, every in found)
+                    or 'not measured',
+                    all(ratio <= 1.5 for _, ratio, _ in found) if found else None)]
