@@ -233,18 +233,16 @@ unsigned long hint_zone_age(struct hint_zone *hz)
 
 void __page_hinting_use(struct page *page, unsigned int used)
 {
-	unsigned int i, known = 0, had = 0, unit = READ_ONCE(page_hinting_order);
+	unsigned int i, known = 0, unit = READ_ONCE(page_hinting_order);
 	struct hint_zone *hz = hint_zone_of(page_zone(page));
 	unsigned long since = page->free_since;
 	bool marked = PageReported(page);
 
 	/* Users need not write there, and then it would look as if known. */
 	for (i = 0; i < 1U << used; i += 1U << unit) {
-		known += hint_is_known(&page[i], 0);
-		had += marked || hint_is_known(&page[i], 0);
+		known += marked || hint_is_known(&page[i], 0);
 		page[i].free_since = 0;
 	}
-	/* A mark may be that of an earlier device. */
-	__count_vm_events(PAGE_HINT_REUSED, had << unit);
+	__count_vm_events(PAGE_HINT_REUSED, known << unit);
 	hint_note_use(hz, since, known);
 }
