@@ -234,10 +234,13 @@ static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 		units += max(1U << order >> READ_ONCE(page_hinting_order), 1U);
 		verdict = hint_range(look, zone, entry >> HINT_ORDER_BITS, order);
 		/*
-		 * If its zone is capped, those behind it, of other zones too,
-		 * wait with it until a batch comes back: to look at each of
-		 * them each time would cost more than all the rest.
+		 * If its zone is capped, those behind it wait with it until a
+		 * batch comes back: to look at each of them each time would
+		 * cost more than all the rest. What is captured meanwhile does
+		 * not wait for that.
 		 */
+		if (verdict == HINT_ZONE_CAPPED && hint_nr_captured(c))
+			verdict = HINT_LOW;
 		if (verdict >= HINT_ZONE_CAPPED)
 			break;
 		if (verdict == HINT_YOUNG) {

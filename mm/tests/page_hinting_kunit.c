@@ -171,7 +171,7 @@ static void hinting_waits_for_room(struct kunit *test)
 	KUNIT_EXPECT_LT(test, switches, 20 * num_online_cpus());
 }
 
-/* A zone of which no more may be out does not keep others from being swept. */
+/* A zone of which no more may be out does not keep others from being told of. */
 static void hinting_passes_capped_zone(struct kunit *test)
 {
 	struct page *page = alloc_pages(GFP_DMA, page_hinting_order);
@@ -193,8 +193,13 @@ static void hinting_passes_capped_zone(struct kunit *test)
 	test_add_in_flight(zone, all);
 	WRITE_ONCE(test_dev.watched[8], page_to_pfn(page));
 	__free_pages(page, page_hinting_order);
-	test_free(8);
 	test_drain();
+	msleep(3 * hint_min_age_ms);
+	test_free(8);
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(8) == 8));
+
+	/* A sweep passes it, too. */
+	memset(test_dev.seen, 0, sizeof(test_dev.seen));
 	hint_sweep_all(true);
 	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(8) == 8));
 
