@@ -438,7 +438,7 @@ static inline bool merged_and_told(const struct hints *before,
 				   size_t free_before, size_t len)
 {
 	long deadline = now_ms() + PATIENCE_MS;
-	size_t merged, told;
+	size_t merged, told, least = percent(len, len > FEW ? 80 : 50);
 	struct hints after;
 	bool good;
 
@@ -446,7 +446,7 @@ static inline bool merged_and_told(const struct hints *before,
 		good = settle(&after);
 		merged = free_in_blocks() - free_before;
 		told = reported_since(before);
-		good &= merged >= percent(len, len > FEW ? 80 : 50) &&
+		good &= merged >= least && told >= least &&
 			told >= percent(merged, 90);
 	} while (!good && now_ms() < deadline);
 	ksft_print_msg("of %zu MiB %zd merged, %zu reported\n", len >> 20,
