@@ -89,7 +89,8 @@ class Scale(Bench):
     name = 'scale'
     title = 'Larger guests'
     what = ('Under icount: 512 MiB of huge pages freed, on the first CPU, in guests whose other '
-            'memory was never touched, and whose interrupts go to that CPU too. Instructions of the kernel threads of hinting, or of the worker of reporting '
+            'memory was never touched, and whose interrupts go to that CPU too. Instructions of '
+            'the kernel threads of hinting, or of the worker of reporting '
             '(all workers, without what they use with no device), per GiB that the host got back '
             'in 10 s; context switches of hinting threads in 10 s with nothing to do.')
     metrics = {'per_gib': ('instructions per GiB', 'million'),
