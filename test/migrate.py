@@ -14,8 +14,9 @@ DONE = '# it was everywhere'
 BEGUN = 'ok 1 '
 PATIENCE = 60
 HINTS = 64 << 20
-# Slow enough for the guest to hint meanwhile; what it dirties then fits into the downtime.
-SPEED = {'max-bandwidth': 256 << 20, 'downtime-limit': 2000}
+# It stays on the way until it has hinted there; what it dirties then fits into the downtime.
+SLOW = {'max-bandwidth': 1 << 20, 'downtime-limit': 0}
+FAST = {'max-bandwidth': 1 << 30, 'downtime-limit': 2000}
 IOTHREAD = ['-object', 'iothread,id=io', '-global', 'virtio-balloon-device.iothread=io']
 # Named as anonymous memory is, so that one can be moved to the other.
 MEMFD = [*IOTHREAD, '-machine', 'memory-backend=pc.ram', '-object',
@@ -61,19 +62,19 @@ class Migrated(guest.Guest):
         name, go = self.places.pop(0)
         try:
             go()
-            self.await_hints()
+            self.await_hints(self.qmp)
         except (guest.Trouble, OSError, subprocess.SubprocessError) as trouble:
             self.outcome.tap.append(f'Bail out! {name}: {trouble}')
             self.places = []
             self.process.kill()
             return
         self.outcome.tap.append(f'# {name}, {self.on_the_way >> 20} MiB discarded on the way')
-        if not self.places and self.on_the_way:
+        if not self.places:
             self.outcome.tap.append(DONE)
 
-    def await_hints(self):
-        before = discarded(self.qmp)
-        wait('hints', lambda: discarded(self.qmp) > before + HINTS)
+    def await_hints(self, qmp):
+        before = discarded(qmp)
+        wait('hints', lambda: discarded(qmp) > before + HINTS)
 
     def move(self, *args):
         process, qmp, ends = self.process, self.qmp, dict(self.sockets)
@@ -81,9 +82,12 @@ class Migrated(guest.Guest):
         try:
             self.start('-S', '-incoming', uri, *args)
             self.qmp.ask('query-status')
-            qmp.ask('migrate-set-parameters', **SPEED)
+            qmp.ask('migrate-set-parameters', **SLOW)
             before = discarded(qmp)
             qmp.ask('migrate', uri=uri)
+            wait('migration', lambda: qmp.ask('query-migrate').get('status') == 'active')
+            self.await_hints(qmp)
+            qmp.ask('migrate-set-parameters', **FAST)
             for end in (qmp, self.qmp):
                 wait('migration', partial(has_moved, end))
             self.on_the_way += discarded(qmp) - before
@@ -114,5 +118,5 @@ class Migrated(guest.Guest):
             self.qmp.ask('blockdev-add', **image, **{'node-name': name})
         os.unlink(file['filename'])
         self.job('snapshot-save', tag='then', vmstate='disk', devices=['disk'])
-        self.await_hints()
+        self.await_hints(self.qmp)
         self.job('snapshot-load', tag='then', vmstate='disk', devices=['disk'])
