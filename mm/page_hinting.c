@@ -233,14 +233,8 @@ static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 		order = entry & HINT_ORDER_MASK;
 		units += max(1U << order >> READ_ONCE(page_hinting_order), 1U);
 		verdict = hint_range(look, zone, entry >> HINT_ORDER_BITS, order);
-		/*
-		 * If its zone is capped, those behind it wait with it until a
-		 * batch comes back: to look at each of them each time would
-		 * cost more than all the rest. What is captured meanwhile does
-		 * not wait for that.
-		 */
-		if (verdict == HINT_ZONE_CAPPED && hint_nr_captured(c))
-			verdict = HINT_LOW;
+		if (verdict == HINT_ZONE_CAPPED)
+			look->capped_zone = zone;
 		if (verdict >= HINT_ZONE_CAPPED)
 			break;
 		if (verdict == HINT_YOUNG) {
@@ -256,6 +250,31 @@ static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 out:
 	rcu_read_unlock();
 	return verdict;
+}
+
+/*
+ * Entries of a zone that is capped wait until a batch comes back: to look at
+ * each of them each time would cost more than all the rest. What is captured
+ * meanwhile does not wait for that: then they are left to a sweep. Where zones
+ * overlap, an entry of another zone may wait with them, or is looked at.
+ */
+static void hint_put_off(struct hint_cpu *c, struct hint_look *look)
+{
+	unsigned int first = c->pos;
+	bool wait = !hint_nr_captured(c);
+
+	for (; c->pos < c->nr; c->pos++) {
+		unsigned long entry = c->taken[c->pos];
+
+		if (!zone_spans_pfn(look->capped_zone, entry >> HINT_ORDER_BITS))
+			break;
+		if (wait)
+			c->taken[look->kept++] = entry;
+	}
+	if (!wait) {
+		hint_want_sweep(look->capped_zone, false);
+		count_vm_events(PAGE_HINT_DUPLICATE, c->pos - first);
+	}
 }
 
 /* What has to wait, and what was not looked at, is looked at in the next batch. */
@@ -279,8 +298,11 @@ static enum hint_verdict hint_fill(struct hint_cpu *c, struct hint_look *look)
 		hint_swap(c);
 
 	look->since = c->taken_at;
-	while (c->pos < c->nr && verdict < HINT_ZONE_CAPPED)
+	while (c->pos < c->nr && verdict < HINT_FULL) {
 		verdict = hint_hold(c, look);
+		if (verdict == HINT_ZONE_CAPPED)
+			hint_put_off(c, look);
+	}
 	hint_keep(c, look);
 	if (verdict >= HINT_FULL)
 		return verdict;
