@@ -9,8 +9,7 @@ static void hinting_reports_once(struct kunit *test)
 {
 	unsigned long reused;
 
-	test_start(test);
-	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	test_start_quiet(test);
 
 	test_alloc(test, 8);
 	msleep(2 * hint_min_age_ms);
@@ -36,8 +35,7 @@ static void hinting_waits_for_age(struct kunit *test)
 	int i;
 
 	hint_min_age_ms = 400;
-	test_start(test);
-	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	test_start_quiet(test);
 
 	for (i = 0; i < 8; i++) {
 		struct page *page = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER);
@@ -58,22 +56,36 @@ static void hinting_overflow_is_lossless(struct kunit *test)
 	unsigned long overflowed = test_event(PAGE_HINT_OVERFLOWED);
 
 	hint_capture_entries = 4;
-	test_start(test);
-	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	test_start_quiet(test);
 
 	test_alloc(test, TEST_BLOCKS);
 	test_free(TEST_BLOCKS);
 	KUNIT_EXPECT_GT(test, test_event(PAGE_HINT_OVERFLOWED), overflowed);
-	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(TEST_BLOCKS) ==
-					      TEST_BLOCKS));
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(TEST_BLOCKS) == TEST_BLOCKS));
 	KUNIT_EXPECT_TRUE(test, test_wait_for(test_quiet()));
 	KUNIT_EXPECT_FALSE(test, test_dev.bad);
+}
+
+/* What waits in one array stays there while the other is filled. */
+static void hinting_fills_the_other_array(struct kunit *test)
+{
+	hint_capture_entries = 8;
+	hint_min_age_ms = 500;
+	test_start_quiet(test);
+
+	test_alloc(test, 8);
+	test_free(4);
+	test_drain();
+	msleep(100);
+	KUNIT_EXPECT_EQ(test, test_nr_seen(8), 0);
+	test_free(8);
+	test_drain();
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(8) == 8));
 }
 
 /* Every capture ends as exactly one of stale, duplicate or aged. */
 static void hinting_accounts_for_all(struct kunit *test)
 {
-	unsigned long isolated;
 	int i;
 
 	test_start(test);
@@ -87,10 +99,8 @@ static void hinting_accounts_for_all(struct kunit *test)
 
 	KUNIT_EXPECT_GT(test, test_event(PAGE_HINT_CAPTURED), 0);
 	KUNIT_EXPECT_EQ(test, test_pending(), 0);
-
-	isolated = test_event(PAGE_HINT_ISOLATED);
-	KUNIT_EXPECT_EQ(test, isolated, test_event(PAGE_HINT_REPORTED) +
-					test_event(PAGE_HINT_FAILED));
+	KUNIT_EXPECT_EQ(test, test_event(PAGE_HINT_ISOLATED),
+			test_event(PAGE_HINT_REPORTED) + test_event(PAGE_HINT_FAILED));
 }
 
 /* A device that does not answer holds no more than it may. */
@@ -217,8 +227,7 @@ static void hinting_sweeps_once(struct kunit *test)
 	struct page *page;
 	int i;
 
-	test_start(test);
-	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	test_start_quiet(test);
 	isolated = test_event(PAGE_HINT_ISOLATED);
 	hint_sweep_all(true);
 	for (i = 0; i < 50; i++) {
@@ -265,8 +274,7 @@ static void hinting_stops_at_failure(struct kunit *test)
 {
 	unsigned long failed, reported;
 
-	test_start(test);
-	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	test_start_quiet(test);
 	page_hinting_unregister(&test_dev.dev);
 	failed = test_event(PAGE_HINT_FAILED);
 	reported = test_event(PAGE_HINT_REPORTED);
@@ -290,8 +298,7 @@ static void hinting_starts_anew(struct kunit *test)
 {
 	unsigned long isolated, reused;
 
-	test_start(test);
-	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	test_start_quiet(test);
 	page_hinting_unregister(&test_dev.dev);
 	isolated = test_event(PAGE_HINT_ISOLATED);
 	reused = test_event(PAGE_HINT_REUSED);
@@ -306,8 +313,7 @@ static void hinting_starts_anew(struct kunit *test)
 /* What is known is not believed of memory that was used while nobody noted it. */
 static void hinting_forgets_unnoted(struct kunit *test)
 {
-	test_start(test);
-	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	test_start_quiet(test);
 	KUNIT_ASSERT_EQ(test, hint_set_wanted(false), 0);
 	test_alloc(test, 8);
 	test_free(8);
@@ -362,8 +368,7 @@ static void hinting_leaves_what_is_scarce(struct kunit *test)
 
 	if (num_online_nodes() > 1)
 		kunit_skip(test, "there are several nodes");
-	test_start(test);
-	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	test_start_quiet(test);
 	test_alloc(test, 8);
 	for (i = 0; i < MAX_NR_ZONES; i++) {
 		marks[i] = zones[i]._watermark[WMARK_LOW];
@@ -385,8 +390,7 @@ static void hinting_waits_for_nobody(struct kunit *test)
 {
 	struct zone *zone;
 
-	test_start(test);
-	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	test_start_quiet(test);
 	for_each_populated_zone(zone)
 		hint_zone_of(zone)->waiter = cpumask_last(cpu_online_mask);
 
@@ -406,8 +410,7 @@ static void hinting_nests_captures(struct kunit *test)
 	unsigned long *slots, pfn;
 
 	hint_min_age_ms = 2000;
-	test_start(test);
-	KUNIT_ASSERT_TRUE(test, test_wait_for(test_quiet()));
+	test_start_quiet(test);
 	test_alloc(test, 2);
 	memcpy(test_nested, test_pages, sizeof(test_nested));
 	test_nr_nested = 0;
@@ -448,15 +451,14 @@ static struct page *test_find(struct page *page, unsigned int *order)
 /* A pfn finds the free block it is part of, and nothing in a used one. */
 static void hinting_finds_covering_block(struct kunit *test)
 {
-	struct page *page = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER), *head;
+	struct page *page = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER);
 	unsigned int order;
 
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	KUNIT_EXPECT_NULL(test, test_find(page, &order));
 	__free_pages(page, MAX_PAGE_ORDER);
 
-	head = test_find(page, &order);
-	KUNIT_EXPECT_PTR_EQ(test, head, page);
+	KUNIT_EXPECT_PTR_EQ(test, test_find(page, &order), page);
 	KUNIT_EXPECT_EQ(test, order, MAX_PAGE_ORDER);
 }
 
@@ -464,6 +466,7 @@ static struct kunit_case hinting_test_cases[] = {
 	KUNIT_CASE(hinting_reports_once),
 	KUNIT_CASE(hinting_waits_for_age),
 	KUNIT_CASE(hinting_overflow_is_lossless),
+	KUNIT_CASE(hinting_fills_the_other_array),
 	KUNIT_CASE(hinting_accounts_for_all),
 	KUNIT_CASE(hinting_limits_inflight),
 	KUNIT_CASE(hinting_waits_for_answers),
