@@ -11,7 +11,9 @@
 #include "host.h"
 #include "page_hinting_load.h"
 
-#define DIMM		MIB(128)
+#define BLOCK		MIB(128)
+/* Two of those: while one is to go, there is memory to spare in the zone. */
+#define DIMM		(2 * BLOCK)
 #define BLOCKS		"/sys/devices/system/memory/"
 #define CMA		"/sys/kernel/debug/cma/reserved/"
 #define HUGE_PAGES	"/proc/sys/vm/nr_hugepages"
@@ -37,7 +39,7 @@ static bool plug(void)
 	size_t total = meminfo_bytes("MemTotal") + DIMM;
 
 	tell_host("{\"execute\": \"object-add\", \"arguments\": {\"qom-type\": "
-		  "\"memory-backend-ram\", \"id\": \"more\", \"size\": 134217728}}");
+		  "\"memory-backend-ram\", \"id\": \"more\", \"size\": 268435456}}");
 	tell_host("{\"execute\": \"device_add\", \"arguments\": {\"driver\": \"pc-dimm\", "
 		  "\"id\": \"dimm\", \"memdev\": \"more\", \"node\": 1}}");
 	if (total_becomes(total))
@@ -136,47 +138,64 @@ static int test_offline(void)
 /* A pipe that refers to a page. */
 static int pinned[2];
 
-/* Free what is in the block and all else, one page aside, which is kept. */
-static size_t free_around(unsigned int block)
+/*
+ * Free what is in the block and all else, one page aside, which is kept. Returns
+ * how much of it is in the block.
+ */
+static size_t free_around(unsigned int block, size_t len)
 {
-	size_t len = percent(meminfo_bytes("MemAvailable"), 80), i;
-	char *mem = touch(len, MADV_NOHUGEPAGE);
+	char *mem = touch(len, MADV_NOHUGEPAGE), *last = NULL;
 	struct iovec page = { .iov_len = getpagesize() };
+	size_t i, inside = 0;
 
-	for (i = 0; i < len && address_of(mem + i) / DIMM != block; i += MIB(1))
-		;
-	page.iov_base = mem + i;
-	if (i >= len || pipe(pinned) || vmsplice(pinned[1], &page, 1, 0) < 0)
+	for (i = 0; i < len; i += MIB(1)) {
+		if (address_of(mem + i) / BLOCK != block)
+			continue;
+		inside += MIB(1);
+		last = mem + i;
+	}
+	page.iov_base = last;
+	if (!last || pipe(pinned) || vmsplice(pinned[1], &page, 1, 0) < 0)
 		ksft_exit_fail_msg("no page of memory%u\n", block);
 	munmap(mem, len);
-	return len;
+	return inside;
 }
 
-static void on_alarm(int __attribute__((unused)) sig)
-{
-}
-
-/* What was looked at while it was to go, and stays, is looked at again. */
+/*
+ * The host is told of nothing in a block that is to go. When it stays after all,
+ * what was passed over is looked at again.
+ */
 static int test_refused(void)
 {
-	struct sigaction action = { .sa_handler = on_alarm };
-	struct hints before;
+	size_t len, inside, told;
+	struct hints before, after;
 	char path[128];
-	size_t len;
+	int block, status;
+	pid_t pid;
 	bool good;
-	int err;
 
 	if (!plug() || !settle(&before))
 		return KSFT_FAIL;
-	snprintf(path, sizeof(path), BLOCKS "memory%d/state", movable_block());
-	sigaction(SIGALRM, &action, NULL);
+	block = movable_block();
+	snprintf(path, sizeof(path), BLOCKS "memory%d/state", block);
 	set_tunable("min_age_ms", 1000);
-	len = free_around(movable_block());
-	alarm(3);
-	err = write_text(path, "offline");
-	if (err != -EINTR)
-		ksft_print_msg("offline: %s\n", strerror(-err));
-	good = err == -EINTR && expect_reported(&before, percent(len, 90));
+	len = percent(meminfo_bytes("MemAvailable"), 80);
+	inside = free_around(block, len);
+	pid = fork();
+	if (!pid)
+		_exit(-write_text(path, "offline"));
+
+	good = expect_reported(&before, percent(len - inside, 80)) && settle(&after);
+	told = (after.reported - before.reported) * getpagesize();
+	ksft_print_msg("%zu of %zu MiB are to go; %zu reported\n", inside >> 20, len >> 20,
+		       told >> 20);
+	good = good && told < len - inside / 2;
+	kill(pid, SIGTERM);
+	if (waitpid(pid, &status, 0) != pid || !WIFSIGNALED(status)) {
+		ksft_print_msg("offline: %s\n", strerror(WEXITSTATUS(status)));
+		good = false;
+	}
+	good = good && expect_reported(&after, percent(inside, 80));
 	close(pinned[0]);
 	close(pinned[1]);
 	return pass_if(unplug() && good);
