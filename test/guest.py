@@ -317,6 +317,15 @@ class Guest:
             for key, _ in self.selector.select(max(0, min(due, deadline) - time.monotonic())):
                 self.receive(key.fileobj, key.data)
 
+    def note_cpus(self):
+        """What the CPUs of a guest that does not end are at, twice; a QEMU may not answer."""
+        with contextlib.suppress(OSError, Trouble), \
+                open(self.spec.out / 'cpus.log', 'w', encoding='utf-8') as log:
+            for _ in range(2):
+                log.write(self.qmp.ask('human-monitor-command',
+                                       **{'command-line': 'info registers -a'}))
+                time.sleep(0.1)
+
     def stop(self):
         if self.process and self.process.poll() is None:
             self.process.kill()
@@ -340,6 +349,7 @@ def run_once(spec, kind):
         guest.outcome.returncode = guest.process.wait(timeout=max(1, left))
     except subprocess.TimeoutExpired:
         guest.outcome.timed_out = True
+        guest.note_cpus()
     finally:
         guest.outcome.seconds = time.monotonic() - began
         guest.stop()
