@@ -318,13 +318,12 @@ class Guest:
                 self.receive(key.fileobj, key.data)
 
     def note_cpus(self):
-        """What the CPUs of a guest that does not end are at, twice; a QEMU may not answer."""
+        """What the CPUs of a guest that does not end are at; a QEMU may not answer."""
         with contextlib.suppress(OSError, Trouble), \
                 open(self.spec.out / 'cpus.log', 'w', encoding='utf-8') as log:
-            for _ in range(2):
+            for what in ('registers -a', 'lapic 0', 'lapic 1', 'registers -a'):
                 log.write(self.qmp.ask('human-monitor-command',
-                                       **{'command-line': 'info registers -a'}))
-                time.sleep(0.1)
+                                       **{'command-line': f'info {what}'}))
 
     def stop(self):
         if self.process and self.process.poll() is None:
