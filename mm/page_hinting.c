@@ -373,6 +373,7 @@ static void hint_thread(unsigned int cpu)
 		hint_wait_for_room(cpu, returns);
 	if (verdict == HINT_FULL) {
 		WRITE_ONCE(c->kick, true);
+		cond_resched();
 		return;
 	}
 	if (look.again)
