@@ -256,25 +256,29 @@ out:
  * Entries of a zone that is capped wait until a batch comes back: to look at
  * each of them each time would cost more than all the rest. What is captured
  * meanwhile does not wait for that: then they are left to a sweep. Where zones
- * overlap, an entry of another zone may wait with them, or is looked at.
+ * overlap, entries of another zone are treated alike.
  */
 static void hint_put_off(struct hint_cpu *c, struct hint_look *look)
 {
+	struct zone *zone, *capped = look->capped_zone;
 	unsigned int first = c->pos;
 	bool wait = !hint_nr_captured(c);
 
 	for (; c->pos < c->nr; c->pos++) {
 		unsigned long entry = c->taken[c->pos];
 
-		if (!zone_spans_pfn(look->capped_zone, entry >> HINT_ORDER_BITS))
+		if (!zone_spans_pfn(capped, entry >> HINT_ORDER_BITS))
 			break;
 		if (wait)
 			c->taken[look->kept++] = entry;
 	}
-	if (!wait) {
-		hint_want_sweep(look->capped_zone, false);
-		count_vm_events(PAGE_HINT_DUPLICATE, c->pos - first);
-	}
+	if (wait)
+		return;
+	for_each_populated_zone(zone)
+		if (zone_intersects(zone, capped->zone_start_pfn,
+				    capped->spanned_pages))
+			hint_want_sweep(zone, false);
+	count_vm_events(PAGE_HINT_DUPLICATE, c->pos - first);
 }
 
 /* What has to wait, and what was not looked at, is looked at in the next batch. */
