@@ -182,10 +182,12 @@ static int test_refused(void)
 	len = percent(meminfo_bytes("MemAvailable"), 80);
 	inside = free_around(block, len);
 	pid = fork();
+	if (pid < 0)
+		ksft_exit_fail_perror("fork");
 	if (!pid)
 		_exit(-write_text(path, "offline"));
 
-	good = expect_reported(&before, percent(len - inside, 80)) && settle(&after);
+	good = expect_reported(&before, percent(len - inside, 90)) && settle(&after);
 	told = (after.reported - before.reported) * getpagesize();
 	ksft_print_msg("%zu of %zu MiB are to go; %zu reported\n", inside >> 20, len >> 20,
 		       told >> 20);
@@ -195,9 +197,11 @@ static int test_refused(void)
 		ksft_print_msg("offline: %s\n", strerror(WEXITSTATUS(status)));
 		good = false;
 	}
-	good = good && expect_reported(&after, percent(inside, 80));
+	good = good && expect_reported(&after, percent(inside, 90));
 	close(pinned[0]);
 	close(pinned[1]);
+	/* What was moved out of the block lies between what others free. */
+	write_text("/proc/sys/vm/compact_memory", "1");
 	return pass_if(unplug() && good);
 }
 

@@ -69,7 +69,7 @@ class Migrated(guest.Guest):
             self.process.kill()
             return
         self.outcome.tap.append(f'# {name}, {self.on_the_way >> 20} MiB discarded on the way')
-        if not self.places:
+        if not self.places and self.on_the_way:
             self.outcome.tap.append(DONE)
 
     def await_hints(self, qmp):

@@ -431,14 +431,14 @@ static inline size_t free_in_blocks(void)
 }
 
 /*
- * Half of what was freed since then, or more, has merged to blocks, and nearly all
- * of that is told. Memory in use keeps the rest from merging.
+ * Most of what was freed since then has merged to blocks, and nearly all of that
+ * is told. Memory in use keeps the rest from merging, more of little than of much.
  */
 static inline bool merged_and_told(const struct hints *before,
 				   size_t free_before, size_t len)
 {
 	long deadline = now_ms() + PATIENCE_MS;
-	size_t merged, told, least = percent(len, 50);
+	size_t merged, told, least = percent(len, len > FEW ? 80 : 50);
 	struct hints after;
 	bool good;
 
