@@ -208,6 +208,18 @@ static void test_alloc(struct kunit *test, unsigned int n)
 	}
 }
 
+/* A block of a zone below that of the first one. */
+static struct page *test_alloc_low(struct kunit *test)
+{
+	struct page *page = alloc_pages(GFP_DMA, page_hinting_order);
+
+	test_pages[TEST_BLOCKS - 1] = page;
+	if (!page || page_zone(page) == page_zone(test_pages[0]))
+		kunit_skip(test, "there is only one zone");
+	test_pages[TEST_BLOCKS - 1] = NULL;
+	return page;
+}
+
 static void test_free(unsigned int n)
 {
 	unsigned int i;
