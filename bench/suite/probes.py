@@ -114,11 +114,14 @@ class Scale(Bench):
 
     @staticmethod
     def nodes(size_mib, cpus, nodes):
-        """QEMU's arguments for memory and CPUs in as many nodes."""
+        """QEMU's arguments for memory, more than the host may have, and CPUs in nodes."""
+        backend = 'memory-backend-ram,reserve=off'
+        if nodes == 1:
+            return ['-object', f'{backend},id=m,size={size_mib}M', '-machine', 'memory-backend=m']
         args = []
-        for node in range(nodes if nodes > 1 else 0):
+        for node in range(nodes):
             first, last = node * cpus // nodes, (node + 1) * cpus // nodes - 1
-            args += ['-object', f'memory-backend-ram,id=m{node},size={size_mib // nodes}M',
+            args += ['-object', f'{backend},id=m{node},size={size_mib // nodes}M',
                      '-numa', f'node,memdev=m{node},cpus={first}-{last}']
         return args
 
