@@ -22,6 +22,7 @@
 
 #define TRACING		"/sys/kernel/tracing/"
 #define FAULT_AREA	(4 * MIB)
+#define SMALL_AREA	(8 * MIB)
 #define BUCKET_NS	8
 #define BUCKETS		(1 << 18)
 
@@ -164,8 +165,15 @@ static void all_on_one_cpu(void)
 static void scale(size_t size, int seconds, int idle_seconds)
 {
 	struct kthreads before, after;
+	char *area;
 
 	all_on_one_cpu();
+	/* What boot has left in the page lists is drained after that. */
+	area = map_pages(SMALL_AREA, 0);
+	touch(area, SMALL_AREA);
+	munmap(area, SMALL_AREA);
+	sleep(2);
+
 	before = read_kthreads();
 	touch_and_free(size);
 	sleep(seconds);

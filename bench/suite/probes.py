@@ -90,10 +90,11 @@ class Scale(Bench):
     name = 'scale'
     title = 'Larger guests'
     what = ('Under icount: 512 MiB of huge pages freed, on the first CPU, in guests whose other '
-            'memory was never touched, and whose interrupts go to that CPU too. Instructions of '
-            'the kernel threads of hinting, or of the worker of reporting '
-            '(all workers, without what they use with no device), per GiB that the host got back '
-            'in 10 s; context switches of hinting threads in 10 s with nothing to do.')
+            'memory was never touched, and whose interrupts go to that CPU too. Pages that the '
+            'boot left in the lists of that CPU have been drained before. Instructions of the '
+            'kernel threads of hinting, or of the worker of reporting (all workers, without what '
+            'they use with no device), per GiB that the host got back in 10 s; context switches '
+            'of hinting threads in 10 s with nothing to do.')
     metrics = {'per_gib': ('instructions per GiB', 'million'),
                'threads': ('instructions', 'million'), 'returned': ('given back', 'MiB'),
                'wakeups_s': ('wake-ups when idle', '1/s')}
