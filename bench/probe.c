@@ -168,11 +168,12 @@ static void scale(size_t size, int seconds, int idle_seconds)
 	char *area;
 
 	all_on_one_cpu();
-	/* What boot has left in the page lists is drained after that. */
+	/* After that what boot has left in the page lists is drained ... */
 	area = map_pages(SMALL_AREA, 0);
 	touch(area, SMALL_AREA);
 	munmap(area, SMALL_AREA);
-	sleep(2);
+	/* ... and reporting, which waits for 2 s before each pass, has ended. */
+	sleep(20);
 
 	before = read_kthreads();
 	touch_and_free(size);
