@@ -22,11 +22,13 @@
  *
  * The arrays. Each CPU has two: one is filled, the other is what the thread
  * works on, and they change places when the thread's is used up. A capture that
- * finds the array full is not lost: it asks for a sweep of its zone.
+ * finds the array full is not lost: it asks for a sweep of its zone. One that is
+ * in the array that is being filled, as the hash behind it shows, need not be added:
+ * that array is looked at later, and then tells by the stamp since when it is free.
  *
  *   word                    written by                  protected by
  *   hint_cpu.state, slots   hook on this CPU; thread    this CPU, local_t: an NMI
- *                           swaps                       may nest in a capture
+ *                           swaps, clears the hash      may nest in a capture
  *   hint_cpu.taken .. pos   khintd/N of this CPU        only it; hotplug when the
  *                                                       CPU is dead
  *   hint_cpu.kick           irq_work, timer, answers    see hint_kick()
@@ -48,6 +50,7 @@
  * Lock order: hint_mutex -> cpu_hotplug_lock; zone->lock is innermost and
  * report() is called with none held.
  */
+#include <linux/hash.h>
 #include <linux/irq_work.h>
 #include <linux/memory_hotplug.h>
 #include <linux/slab.h>
@@ -82,10 +85,17 @@ static const enum vm_event_item hint_events[] = {
 /* Add a range to this CPU's array. Any context, preemption disabled. */
 static void hint_push(struct page *page, unsigned int order)
 {
+	unsigned long entry = page_to_pfn(page) << HINT_ORDER_BITS | order, n;
 	struct hint_cpu *c = this_cpu_ptr(&hint_cpu);
-	unsigned long state = local_inc_return(&c->state);
-	unsigned long n = state & HINT_COUNT_MASK;
+	unsigned long *array, *recent;
 
+	/* A block that comes and goes waits in the array already. */
+	array = c->slots[!!(local_read(&c->state) & HINT_ARRAY_1)];
+	recent = &array[c->capacity + hash_long(entry, HINT_RECENT_BITS)];
+	if (c->capacity && *recent == entry)
+		return;
+
+	n = local_inc_return(&c->state) & HINT_COUNT_MASK;
 	if (unlikely(n > c->capacity)) {
 		local_dec(&c->state);
 		hint_want_sweep(page_zone(page), false);
@@ -93,8 +103,8 @@ static void hint_push(struct page *page, unsigned int order)
 		return;
 	}
 
-	c->slots[!!(state & HINT_ARRAY_1)][n - 1] =
-		page_to_pfn(page) << HINT_ORDER_BITS | order;
+	array[n - 1] = entry;
+	*recent = entry;
 
 	/* Half full: time to swap the arrays, if the thread can. */
 	if (n == 1 || n == c->capacity / 2)
@@ -196,6 +206,8 @@ static bool hint_swap(struct hint_cpu *c)
 	if (!hint_nr_captured(c))
 		return false;
 
+	/* Before that is looked at: what it shows has to be in the array. */
+	memset(&c->slots[!filled][c->capacity], 0, HINT_RECENT_BYTES);
 	c->nr = local_xchg(&c->state, filled ^ HINT_ARRAY_1) & HINT_COUNT_MASK;
 	c->taken = c->slots[!!filled];
 	/* After the swap: no entry of the array is younger than this. */
@@ -421,11 +433,11 @@ int hint_cpu_prepare(unsigned int cpu)
 	struct hint_cpu *c = per_cpu_ptr(&hint_cpu, cpu);
 	unsigned int entries = hint_capture_entries;
 
-	c->slots[0] = kvmalloc_node(array_size(2 * entries, sizeof(long)),
+	c->slots[0] = kvcalloc_node(2, entries * sizeof(long) + HINT_RECENT_BYTES,
 				    GFP_KERNEL, cpu_to_node(cpu));
 	if (!c->slots[0])
 		return -ENOMEM;
-	c->slots[1] = c->slots[0] + entries;
+	c->slots[1] = c->slots[0] + entries + (1 << HINT_RECENT_BITS);
 
 	c->kick = false;
 	c->undrained = false;

@@ -153,6 +153,14 @@ struct hint_batch {
 #define HINT_ORDER_MASK		((1UL << HINT_ORDER_BITS) - 1)
 static_assert(MAX_PAGE_ORDER <= HINT_ORDER_MASK);
 
+/*
+ * Behind an array stand some of its entries once more, by hash, so that a block
+ * that comes and goes is found to be in it. As many as half a GiB has huge pages;
+ * 0, which no entry is, where there is none.
+ */
+#define HINT_RECENT_BITS	8
+#define HINT_RECENT_BYTES	(sizeof(long) << HINT_RECENT_BITS)
+
 /* hint_cpu.state: which array is being filled, and how many entries it has. */
 #define HINT_ARRAY_1		BIT(30)
 #define HINT_COUNT_MASK		(HINT_ARRAY_1 - 1)
@@ -162,7 +170,8 @@ static_assert(MAX_PAGE_ORDER <= HINT_ORDER_MASK);
  * @state: HINT_ARRAY_1 and a count, changed by the hook with interrupts off or
  *	preemption disabled, and by NMIs that nest in it.
  * @capacity: Entries an array has room for; 0 while there are none.
- * @slots: The two arrays.
+ * @slots: The two arrays, and behind each those of its entries that came last,
+ *	by hash.
  * @undrained: The CPU was active since its page lists were last drained.
  * @first: Runs soon after the first capture into an empty array, the one that
  *	half fills it, and when the CPU goes idle after it was active.

@@ -54,7 +54,7 @@ static int hint_cpuhp_state;
 
 /* The tunables; see Documentation/ABI/testing/sysfs-kernel-mm-page_hinting. */
 unsigned long hint_max_inflight_pages __read_mostly = SZ_64M >> PAGE_SHIFT;
-unsigned int hint_capture_entries = 1024;
+unsigned int hint_capture_entries = 768;
 bool hint_wanted = true;
 
 struct hint_zone *hint_zone_of(struct zone *zone)

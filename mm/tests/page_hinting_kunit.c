@@ -404,10 +404,9 @@ static void hinting_waits_for_nobody(struct kunit *test)
  */
 static void hinting_nests_captures(struct kunit *test)
 {
-	unsigned int i, nr[2] = { 0 }, pushes = hint_capture_entries / 4;
-	struct hint_cpu *c;
-	unsigned long *slots, pfn;
+	unsigned int i, nr[2], pushes;
 
+	pushes = min(hint_capture_entries / 4, 1U << page_hinting_order);
 	hint_min_age_ms = 2000;
 	test_start_quiet(test);
 	test_alloc(test, 2);
@@ -415,17 +414,12 @@ static void hinting_nests_captures(struct kunit *test)
 	test_nr_nested = 0;
 
 	preempt_disable();
-	c = this_cpu_ptr(&hint_cpu);
 	for (i = 0; i < pushes; i++) {
 		irq_work_queue(&test_nest);
-		__page_hinting_recheck(test_nested[0], 0);
+		__page_hinting_recheck(test_nested[0] + i, 0);
 	}
-	slots = c->slots[!!(local_read(&c->state) & HINT_ARRAY_1)];
-	for (i = 0; i < hint_nr_captured(c); i++) {
-		pfn = slots[i] >> HINT_ORDER_BITS;
-		nr[0] += pfn == page_to_pfn(test_nested[0]);
-		nr[1] += pfn == page_to_pfn(test_nested[1]);
-	}
+	nr[0] = test_captured(test_nested[0], pushes);
+	nr[1] = test_captured(test_nested[1], pushes);
 	preempt_enable();
 
 	KUNIT_EXPECT_GT(test, test_nr_nested, 0);
@@ -433,18 +427,24 @@ static void hinting_nests_captures(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr[1], test_nr_nested);
 }
 
-/* What find_free_block() says of the second unit of a block. */
-static struct page *test_find(struct page *page, unsigned int *order)
+/* A block that comes and goes is captured once until the arrays change places. */
+static void hinting_captures_once(struct kunit *test)
 {
-	struct zone *zone = page_zone(page);
-	struct page *head;
-	unsigned long flags;
+	struct hint_cpu *c = per_cpu_ptr(&hint_cpu, raw_smp_processor_id());
+	unsigned int i, n, round;
 
-	*order = HINT_MIN_ORDER;
-	spin_lock_irqsave(&zone->lock, flags);
-	head = find_free_block(page + (1 << HINT_MIN_ORDER), order);
-	spin_unlock_irqrestore(&zone->lock, flags);
-	return head;
+	test_start_quiet(test);
+	test_alloc(test, 1);
+	/* In one array, in the other, and in the first again. */
+	for (round = 0; round < 3; round++) {
+		KUNIT_ASSERT_TRUE(test, test_wait_for(!hint_nr_captured(c)));
+		preempt_disable();
+		for (i = 0; i < TEST_BLOCKS; i++)
+			__page_hinting_recheck(test_pages[0], 0);
+		n = test_captured(test_pages[0], 1);
+		preempt_enable();
+		KUNIT_EXPECT_EQ(test, n, 1);
+	}
 }
 
 /* A pfn finds the free block it is part of, and nothing in a used one. */
@@ -482,6 +482,7 @@ static struct kunit_case hinting_test_cases[] = {
 	KUNIT_CASE(hinting_leaves_what_is_scarce),
 	KUNIT_CASE(hinting_waits_for_nobody),
 	KUNIT_CASE(hinting_nests_captures),
+	KUNIT_CASE(hinting_captures_once),
 	KUNIT_CASE(hinting_finds_covering_block),
 	{}
 };

@@ -264,11 +264,37 @@ static unsigned int test_nr_nested;
 
 static void test_nest_fn(struct irq_work *work)
 {
-	__page_hinting_recheck(test_nested[1], 0);
-	test_nr_nested++;
+	__page_hinting_recheck(test_nested[1] + test_nr_nested++, 0);
 }
 
 static struct irq_work test_nest = IRQ_WORK_INIT_HARD(test_nest_fn);
+
+/* Single pages of the @nr from @first on in the array that this CPU fills. */
+static unsigned int test_captured(struct page *first, unsigned long nr)
+{
+	struct hint_cpu *c = this_cpu_ptr(&hint_cpu);
+	unsigned long *slots = c->slots[!!(local_read(&c->state) & HINT_ARRAY_1)];
+	unsigned int i, n = 0;
+
+	for (i = 0; i < hint_nr_captured(c); i++)
+		n += !(slots[i] & HINT_ORDER_MASK) &&
+		     (slots[i] >> HINT_ORDER_BITS) - page_to_pfn(first) < nr;
+	return n;
+}
+
+/* What find_free_block() says of the second unit of a block. */
+static struct page *test_find(struct page *page, unsigned int *order)
+{
+	struct zone *zone = page_zone(page);
+	struct page *head;
+	unsigned long flags;
+
+	*order = HINT_MIN_ORDER;
+	spin_lock_irqsave(&zone->lock, flags);
+	head = find_free_block(page + (1 << HINT_MIN_ORDER), order);
+	spin_unlock_irqrestore(&zone->lock, flags);
+	return head;
+}
 
 static void test_start(struct kunit *test)
 {
