@@ -91,15 +91,20 @@ void hint_know(struct page *head, unsigned int order)
 		head[i].free_since = hint_known_word(&head[i], unit);
 }
 
+/* Does the host have one unit? */
+static bool hint_unit_known(struct page *page, unsigned int unit)
+{
+	return READ_ONCE(hint_noting) &&
+	       page->free_since == hint_known_word(page, unit);
+}
+
 /* Does the host have all units that begin in a block? */
 bool hint_is_known(struct page *head, unsigned int order)
 {
 	unsigned int i, unit = READ_ONCE(page_hinting_order);
 
-	if (!READ_ONCE(hint_noting))
-		return false;
 	for (i = 0; i < 1U << order; i += 1U << unit)
-		if (head[i].free_since != hint_known_word(&head[i], unit))
+		if (!hint_unit_known(&head[i], unit))
 			return false;
 	return true;
 }
@@ -117,7 +122,7 @@ unsigned long hint_age(struct page *head, unsigned int order, unsigned long now)
 	unsigned long age = LONG_MAX;
 
 	for (i = 0; i < 1U << order; i += 1U << unit)
-		if (!hint_is_known(&head[i], 0) &&
+		if (!hint_unit_known(&head[i], unit) &&
 		    (long)(now - head[i].free_since) >= 0)
 			age = min(age, now - head[i].free_since);
 	return age;
@@ -133,7 +138,7 @@ void hint_stamp(struct page *head, unsigned int order)
 	unsigned long now = jiffies, late = 2 * max(hint_min_age(), HINT_LONGEST);
 
 	for (i = 0; i < 1U << order; i += 1U << unit)
-		if (!hint_is_known(&head[i], 0) && now - head[i].free_since > late)
+		if (!hint_unit_known(&head[i], unit) && now - head[i].free_since > late)
 			head[i].free_since = now;
 }
 
@@ -234,15 +239,17 @@ unsigned long hint_zone_age(struct hint_zone *hz)
 void __page_hinting_use(struct page *page, unsigned int used)
 {
 	unsigned int i, known = 0, unit = READ_ONCE(page_hinting_order);
-	struct hint_zone *hz = hint_zone_of(page_zone(page));
 	unsigned long since = page->free_since;
 	bool marked = PageReported(page);
 
 	/* Users need not write there, and then it would look as if known. */
 	for (i = 0; i < 1U << used; i += 1U << unit) {
-		known += marked || hint_is_known(&page[i], 0);
+		known += marked || hint_unit_known(&page[i], unit);
 		page[i].free_since = 0;
 	}
-	__count_vm_events(PAGE_HINT_REUSED, known << unit);
-	hint_note_use(hz, since, known);
+	if (known)
+		__count_vm_events(PAGE_HINT_REUSED, known << unit);
+	/* Free for less than a tick: that is no age. */
+	if (known || jiffies - since)
+		hint_note_use(hint_zone_of(page_zone(page)), since, known);
 }
