@@ -245,8 +245,14 @@ static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 		order = entry & HINT_ORDER_MASK;
 		units += max(1U << order >> READ_ONCE(page_hinting_order), 1U);
 		verdict = hint_range(look, zone, entry >> HINT_ORDER_BITS, order);
-		if (verdict == HINT_ZONE_CAPPED)
-			look->capped_zone = zone;
+		/*
+		 * If its zone is capped, those behind it wait with it until a
+		 * batch comes back: to look at each of them each time would
+		 * cost more than all the rest. What is captured meanwhile does
+		 * not wait for that.
+		 */
+		if (verdict == HINT_ZONE_CAPPED && hint_nr_captured(c))
+			verdict = HINT_LOW;
 		if (verdict >= HINT_ZONE_CAPPED)
 			break;
 		if (verdict == HINT_YOUNG) {
@@ -262,35 +268,6 @@ static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 out:
 	rcu_read_unlock();
 	return verdict;
-}
-
-/*
- * Entries of a zone that is capped wait until a batch comes back: to look at
- * each of them each time would cost more than all the rest. What is captured
- * meanwhile does not wait for that: then they are left to a sweep. Where zones
- * overlap, entries of another zone are treated alike.
- */
-static void hint_put_off(struct hint_cpu *c, struct hint_look *look)
-{
-	struct zone *zone, *capped = look->capped_zone;
-	unsigned int first = c->pos;
-	bool wait = !hint_nr_captured(c);
-
-	for (; c->pos < c->nr; c->pos++) {
-		unsigned long entry = c->taken[c->pos];
-
-		if (!zone_spans_pfn(capped, entry >> HINT_ORDER_BITS))
-			break;
-		if (wait)
-			c->taken[look->kept++] = entry;
-	}
-	if (wait)
-		return;
-	for_each_populated_zone(zone)
-		if (zone_intersects(zone, capped->zone_start_pfn,
-				    capped->spanned_pages))
-			hint_want_sweep(zone, false);
-	count_vm_events(PAGE_HINT_DUPLICATE, c->pos - first);
 }
 
 /* What has to wait, and what was not looked at, is looked at in the next batch. */
@@ -314,11 +291,8 @@ static enum hint_verdict hint_fill(struct hint_cpu *c, struct hint_look *look)
 		hint_swap(c);
 
 	look->since = c->taken_at;
-	while (c->pos < c->nr && verdict < HINT_FULL) {
+	while (c->pos < c->nr && verdict < HINT_ZONE_CAPPED)
 		verdict = hint_hold(c, look);
-		if (verdict == HINT_ZONE_CAPPED)
-			hint_put_off(c, look);
-	}
 	hint_keep(c, look);
 	if (verdict >= HINT_FULL)
 		return verdict;

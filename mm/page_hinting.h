@@ -284,7 +284,6 @@ struct hint_zone {
  * @all: Take marked blocks too.
  * @kept: Array entries that have to wait, moved to the front of the array.
  * @capped: Something has to be looked at again when a batch has come back.
- * @capped_zone: The last zone of which no more may be with the host.
  * @again: Something has to be looked at again, at @next.
  * @next: The earliest time for that, in jiffies.
  */
@@ -295,7 +294,6 @@ struct hint_look {
 	bool all;
 	unsigned int kept;
 	bool capped;
-	struct zone *capped_zone;
 	bool again;
 	unsigned long next;
 };
