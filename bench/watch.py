@@ -32,9 +32,10 @@ def usage(pid):
 
 
 def ram_of(pid):
-    """Bytes of the guest's RAM that the host has memory for."""
+    """Bytes of the guest's RAM that the host has memory for; None where QEMU has just ended."""
     text = Path(f'/proc/{pid}/smaps').read_text(encoding='ascii', errors='replace')
-    return max((int(size), int(rss)) for size, rss in MAPPING.findall(text))[1] << 10
+    found = [(int(size), int(rss)) for size, rss in MAPPING.findall(text)]
+    return max(found)[1] << 10 if found else None
 
 
 class Watch:
