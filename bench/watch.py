@@ -8,13 +8,16 @@ import re
 import time
 from pathlib import Path
 
+from ramfaults import RamFaults
+
 PORT = 'org.page-hinting.bench'
 BALLOON = '/machine/peripheral/balloon'
 STATS = 'page-hinting-stats'
 PAGE = os.sysconf('SC_PAGESIZE')
 TICK = os.sysconf('SC_CLK_TCK')
 # The largest mapping of QEMU is the guest's RAM.
-MAPPING = re.compile(r'^[0-9a-f]+-[0-9a-f]+ .*?^Size: +(\d+) kB.*?^Rss: +(\d+) kB', re.M | re.S)
+MAPPING = re.compile(
+    r'^([0-9a-f]+)-([0-9a-f]+) .*?^Size: +(\d+) kB.*?^Rss: +(\d+) kB', re.M | re.S)
 
 
 def usage(pid):
@@ -32,10 +35,14 @@ def usage(pid):
 
 
 def ram_of(pid):
-    """Bytes of the guest's RAM that the host has memory for; None where QEMU has just ended."""
+    """Of the guest's RAM: first address, end, and bytes that the host has memory for.
+
+    None where QEMU has just ended.
+    """
     text = Path(f'/proc/{pid}/smaps').read_text(encoding='ascii', errors='replace')
-    found = [(int(size), int(rss)) for size, rss in MAPPING.findall(text)]
-    return max(found)[1] << 10 if found else None
+    found = [(int(size), int(start, 16), int(end, 16), int(rss) << 10)
+             for start, end, size, rss in MAPPING.findall(text)]
+    return max(found)[1:] if found else None
 
 
 class Watch:
@@ -46,6 +53,7 @@ class Watch:
     """
 
     def __init__(self, kind='process', balloon='hinting', sample=True):
+        self.kind = kind
         self.read = self.kinds[kind]
         self.balloon = balloon
         self.sample = sample
@@ -54,6 +62,7 @@ class Watch:
         self.samples, self.marks, self.usage = [], {}, {}
         self.counters, self.values = {}, {}
         self.host = self.qemu = None
+        self.faults = None
 
     def start(self, process):
         self.pid = process.pid
@@ -70,7 +79,8 @@ class Watch:
         return os.stat(self.memfd).st_blocks * 512 if self.memfd else None
 
     def ram_bytes(self):
-        return ram_of(self.pid)
+        found = ram_of(self.pid)
+        return found[2] if found else None
 
     kinds = {'process': process_bytes, 'memfd': memfd_bytes, 'ram': ram_bytes}
 
@@ -90,12 +100,19 @@ class Watch:
         if kind == 'mark':
             self.marks[name] = time.monotonic()
             self.usage[name] = usage(self.pid)
+            if self.kind == 'ram':
+                self.faults = self.faults or RamFaults(self.pid, *ram_of(self.pid)[:2])
+                self.usage[name]['ramflt'] = self.faults.read()
             return b'\n'
         if kind == 'counter':
             self.counters.setdefault(name, {})[rest[0]] = int(rest[1])
         elif kind == 'value':
             self.values[name] = int(rest[0])
         return None
+
+    def close(self):
+        if self.faults:
+            self.faults.close()
 
     def end(self, qmp):
         version = qmp.ask('query-version')['qemu']
@@ -113,8 +130,9 @@ class Watch:
                 {name: when - zero for name, when in self.marks.items()})
 
     def used(self, begin, end, what):
-        """What the process used between two marks."""
-        return self.usage[end][what] - self.usage[begin][what]
+        """What the process used between two marks; None where that is not known."""
+        before, after = self.usage[begin][what], self.usage[end][what]
+        return None if after is None else after - before
 
     def counted(self, begin, end, name):
         """How much a counter of the guest grew between two marks."""

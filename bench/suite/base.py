@@ -155,7 +155,10 @@ class Bench:
             qemu_args=qemu_args, ports={PORT: watch.line}, on_start=watch.start,
             # The clock of an idle guest under icount runs ahead: it ends before it is asked.
             on_tick=watch.tick, on_end=None if options.get('icount') else watch.end, **options)
-        result = verdict.judge(guest.run(spec))
+        try:
+            result = verdict.judge(guest.run(spec))
+        finally:
+            watch.close()
         if result.reason:
             raise guest.Trouble(f'{result.reason}; see {result.log}')
         return watch
