@@ -6,8 +6,9 @@
  *
  * Meanwhile the free memory is sampled: what is not free is the least that the
  * host could have given at that time, in pages, and what is not free in huge
- * blocks is the least in huge pages. Values: floor-4k, floor-2m in MiB ms.
- * Marks: begin, end.
+ * blocks is the least in huge pages. Values: floor-4k, floor-2m in MiB ms. A host
+ * that has no more than the latter in a lull has to find anew what the next burst
+ * takes at its peak: anew-2m in MiB. Marks: begin, end.
  *
  * usage: mix SETTING... -- MEMORY_MIB BURSTS JOBS LULL_SECONDS SEED
  */
@@ -25,8 +26,9 @@
 #define HUGE_ORDER	9
 
 struct floors {
-	volatile int stop;
+	volatile int stop, lull;
 	int64_t small, huge;	/* MiB ms */
+	int64_t anew;		/* MiB */
 };
 
 /* Free pages, and those of them in blocks of HUGE_ORDER and above. */
@@ -54,13 +56,32 @@ static void read_free(int64_t *all, int64_t *huge)
 		fclose(file);
 }
 
+/* From the least of a lull to the most of the burst after it. */
+static void follow(struct floors *floors, int64_t floor)
+{
+	static int64_t low, high;
+	static int lull = 1;
+
+	if (!low)
+		low = floor;
+	if (floors->lull && !lull)
+		floors->anew += high - low;
+	if (floors->lull)
+		low = lull && low < floor ? low : floor;
+	else
+		high = !lull && high > floor ? high : floor;
+	lull = floors->lull;
+}
+
 static void sample(struct floors *floors, int64_t memory_mib)
 {
 	int64_t last = now_ns(), all, huge;
 
+	read_free(&all, &huge);
 	while (!floors->stop) {
 		int64_t now, ms;
 
+		follow(floors, memory_mib - (huge >> 8));
 		usleep(SAMPLE_US);
 		now = now_ns();
 		ms = (now - last) / 1000000;
@@ -142,6 +163,7 @@ int main(int argc, char **argv)
 		fail("mmap: %s", strerror(errno));
 	settle(argv);
 	counters("begin");
+	floors->lull = 1;
 	sampler = fork();
 	if (!sampler) {
 		sample(floors, atoi(args[0]));
@@ -149,7 +171,9 @@ int main(int argc, char **argv)
 	}
 	mark("begin");
 	for (int i = 0; i < atoi(args[1]); i++) {
+		floors->lull = 0;
 		burst(i * jobs, jobs, atoi(args[4]));
+		floors->lull = 1;
 		clean(i * jobs, jobs);
 		sleep(atoi(args[3]));
 	}
@@ -159,5 +183,6 @@ int main(int argc, char **argv)
 	counters("end");
 	value("floor-4k", floors->small);
 	value("floor-2m", floors->huge);
+	value("anew-2m", floors->anew);
 	finish("mix");
 }
