@@ -2,9 +2,9 @@
 """Instructions of loops that allocate and free, counted by the guest's clock."""
 from suite.base import PEERS, PHASE_S, SETTLE_S, UNBUILT, Bar, Bench
 
-# Name: rounds, and frees per round that come to the buddy allocator.
-LOOPS = {'fault1': (15, 32768), 'fault2': (10, 32768), 'thp': (40, 64), 'hugetlb': (400, 64),
-         'skb': (1500, None)}
+# Name: rounds, for longer than reporting waits, and frees per round that come to the buddy.
+LOOPS = {'fault1': (30, 32768), 'fault2': (20, 32768), 'thp': (120, 64), 'hugetlb': (2000, 64),
+         'skb': (20000, None)}
 REST_S = 20
 
 
@@ -24,7 +24,7 @@ class Overhead(Bench):
                'loop_percent': ('the loop alone', '%'),
                'later': ('kernel threads after the loop', 'million')}
     panels = ('percent', 'loop_percent')
-    minutes = (15, 8)
+    minutes = (35, 20)
 
     def __init__(self):
         self.unbuilt = {}
