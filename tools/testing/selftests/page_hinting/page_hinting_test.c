@@ -152,16 +152,25 @@ static int test_min_age(void)
 	return pass_if(merged_and_told(&before, blocks, STEP));
 }
 
-/* Fill the pool of huge pages, with no more than there are; returns bytes. */
+/* Huge pages that somebody has set aside before. */
+static unsigned long pool;
+
+static bool set_pool(unsigned long pages)
+{
+	char number[32];
+
+	snprintf(number, sizeof(number), "%lu", pages);
+	return !write_text(NR_HUGEPAGES, number);
+}
+
+/* Add to the pool, no more than there are; returns bytes. */
 static size_t fill_pool(size_t len)
 {
 	size_t size = meminfo_bytes("Hugepagesize");
-	char number[32];
 
-	snprintf(number, sizeof(number), "%zu", len / size);
-	if (write_text(NR_HUGEPAGES, number))
+	if (!set_pool(pool + len / size))
 		return 0;
-	return size * proc_number("/proc/meminfo", "HugePages_Total");
+	return size * (proc_number("/proc/meminfo", "HugePages_Total") - pool);
 }
 
 /*
@@ -174,7 +183,7 @@ static bool use_for_a_moment(void)
 
 	if (!thp_size() && !access(NR_HUGEPAGES, W_OK)) {
 		good = fill_pool(STEP) == STEP;
-		good &= !write_text(NR_HUGEPAGES, "0");
+		good &= set_pool(pool);
 	} else {
 		munmap(touch(STEP, MADV_HUGEPAGE), STEP);
 	}
@@ -369,7 +378,7 @@ static int test_compaction(void)
 	size = fill_pool(percent(meminfo_bytes("MemFree"), 80));
 	good &= settle(&after);
 	reused = (after.reused - before.reused) * getpagesize();
-	write_text(NR_HUGEPAGES, "0");
+	set_pool(pool);
 	ksft_print_msg("%zu MiB of huge pages, %zu reused\n", size >> 20, reused >> 20);
 	good &= size && reused >= percent(size, 80) &&
 		expect_reported(&after, percent(size, 90));
@@ -398,5 +407,7 @@ int main(void)
 {
 	ksft_print_header();
 	require_hinting();
+	if (!access(NR_HUGEPAGES, R_OK))
+		pool = proc_number("/proc/meminfo", "HugePages_Total");
 	run_tests(tests, ARRAY_SIZE(tests));
 }
