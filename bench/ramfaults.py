@@ -19,27 +19,33 @@ LOST_OR_NOT = re.compile(r'^(?:entries|overrun): (\d+)$', re.M)
 class RamFaults:
     """Counts faults of a process from start to end of a range, until it is closed.
 
-    Only root may do that, and other architectures have no such trace points: read()
-    returns None then.
+    Only root may do that, not in every container, and other architectures have no
+    such trace points: folder is None then, and so is what read() returns.
     """
 
     def __init__(self, pid, start, end):
         self.folder = None
-        if os.geteuid():
-            return
-        if not (TRACEFS / 'instances').exists():
-            subprocess.run(['mount', '-t', 'tracefs', 'tracefs', TRACEFS], check=False)
-        if not all((TRACEFS / event).exists() for event in EVENTS):
-            return
-        self.folder = TRACEFS / 'instances' / f'page-hinting-{pid}'
-        self.folder.mkdir()
+        if not os.geteuid() and not (TRACEFS / 'instances').exists():
+            subprocess.run(['mount', '-t', 'tracefs', 'tracefs', TRACEFS], check=False,
+                           capture_output=True)
+        folder = TRACEFS / 'instances' / f'page-hinting-{pid}'
+        try:
+            folder.mkdir()
+            self.begin(folder, pid, start, end)
+            self.folder = folder
+        except OSError:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+    @staticmethod
+    def begin(folder, pid, start, end):
         threads = ' '.join(task.name for task in Path(f'/proc/{pid}/task').iterdir())
-        (self.folder / 'set_event_pid').write_text(threads, encoding='ascii')
-        (self.folder / 'options/event-fork').write_text('1', encoding='ascii')
+        (folder / 'set_event_pid').write_text(threads, encoding='ascii')
+        (folder / 'options/event-fork').write_text('1', encoding='ascii')
         for event in EVENTS:
-            (self.folder / event / 'filter').write_text(
+            (folder / event / 'filter').write_text(
                 f'address >= {start:#x} && address < {end:#x}', encoding='ascii')
-            (self.folder / event / 'enable').write_text('1', encoding='ascii')
+            (folder / event / 'enable').write_text('1', encoding='ascii')
 
     def read(self):
         if not self.folder:
