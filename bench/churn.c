@@ -1,85 +1,82 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Processes that map, touch and unmap memory, over and over, with a gap after
- * each round; several gaps one after another. Marks: begin-GAP, end-GAP and, when
- * it has been quiet again, rest-GAP. Values: ns-GAP.
+ * Unmap memory, wait, and map and touch as much again, over and over; several gaps
+ * one after another. What was given back before is in use when the rounds begin,
+ * and is unmapped in the end. Marks: start-GAP before all that, begin-GAP and end-GAP,
+ * and, when it has been quiet again, rest-GAP. Counters: start-GAP, rest-GAP.
+ * Values: ns-GAP.
  *
- * usage: churn SETTING... -- PROCESSES MIB 4k|thp REST_SECONDS GAP_MS:ROUNDS...
+ * usage: churn SETTING... -- MIB 4k|thp REST_SECONDS GAP_MS:ROUNDS...
  *
- * Under icount the time is the number of instructions, as long as some process
- * is runnable all the time, which is so with a gap of 0. Where that time begins
- * between two ticks decides how the processes take turns, which matters more
- * than what is measured: let the settings wait for a part of a tick.
+ * Under icount the time is the number of instructions, as long as there is no gap.
  */
-#include <sys/wait.h>
-
 #include "bench.h"
 
 #define WARM_UP_ROUNDS	3
 
-static void churn(size_t size, int rounds, int gap_ms, int thp)
+static char *map_and_touch(size_t size, int thp)
 {
-	for (int i = 0; i < rounds; i++) {
-		char *area = map_pages(size, thp);
+	char *area = map_pages(size, thp);
 
-		touch(area, size);
+	touch(area, size);
+	return area;
+}
+
+static char *churn(char *area, size_t size, int rounds, int gap_ms, int thp)
+{
+	while (rounds--) {
 		unmap(area, size);
 		if (gap_ms)
 			usleep(gap_ms * 1000);
+		area = map_and_touch(size, thp);
 	}
+	return area;
 }
 
-static void run(int processes, size_t size, int rounds, int gap_ms, int thp)
+/* WHAT-GAP */
+static const char *name(const char *what, const char *gap)
 {
-	int status;
+	static char text[64];
 
-	for (int i = 0; i < processes; i++) {
-		pid_t pid = fork();
+	snprintf(text, sizeof(text), "%s-%s", what, gap);
+	return text;
+}
 
-		if (pid < 0)
-			fail("fork: %s", strerror(errno));
-		if (!pid) {
-			churn(size, rounds, gap_ms, thp);
-			_exit(0);
-		}
-	}
-	while (wait(&status) > 0)
-		if (status)
-			fail("a process ended with %d", status);
+static void measure(const char *gap, size_t size, int rounds, int thp)
+{
+	int64_t start;
+	char *area;
+
+	mark(name("start", gap));
+	counters(name("start", gap));
+	area = map_and_touch(size, thp);
+	mark(name("begin", gap));
+	start = now_ns();
+	area = churn(area, size, rounds, atoi(gap), thp);
+	value(name("ns", gap), now_ns() - start);
+	unmap(area, size);
+	mark(name("end", gap));
 }
 
 int main(int argc, char **argv)
 {
-	char **args = arguments(argc, argv, 5,
-				"PROCESSES MIB 4k|thp REST_SECONDS GAP_MS:ROUNDS...");
-	char name[64];
-	int64_t start;
+	char **args = arguments(argc, argv, 4, "MIB 4k|thp REST_SECONDS GAP_MS:ROUNDS...");
+	size_t size = atoi(args[0]) * MIB;
+	int thp = !strcmp(args[1], "thp");
 
 	/* What an emulator translates it keeps, and that takes page faults, too. */
-	run(atoi(args[0]), atoi(args[1]) * MIB, WARM_UP_ROUNDS, 1, !strcmp(args[2], "thp"));
-	for (char **arg = args + 4; *arg; arg++) {
+	unmap(churn(map_and_touch(size, thp), size, WARM_UP_ROUNDS, 1, thp), size);
+	for (char **arg = args + 3; *arg; arg++) {
 		char *rounds = strchr(*arg, ':');
 
 		if (!rounds)
 			fail("%s: no ROUNDS", *arg);
 		*rounds++ = '\0';
 		settle(argv);
-		snprintf(name, sizeof(name), "begin-%s", *arg);
-		counters(name);
-		mark(name);
-		start = now_ns();
-		run(atoi(args[0]), atoi(args[1]) * MIB, atoi(rounds), atoi(*arg),
-		    !strcmp(args[2], "thp"));
-		start = now_ns() - start;
-		snprintf(name, sizeof(name), "end-%s", *arg);
-		mark(name);
-		counters(name);
-		snprintf(name, sizeof(name), "ns-%s", *arg);
-		value(name, start);
-		sleep(atoi(args[3]));
-		snprintf(name, sizeof(name), "rest-%s", *arg);
-		mark(name);
-		counters(name);
+		measure(*arg, size, atoi(rounds), thp);
+		sleep(atoi(args[2]));
+		mark(name("rest", *arg));
+		counters(name("rest", *arg));
 	}
 	finish("churn");
 }

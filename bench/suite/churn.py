@@ -15,6 +15,7 @@ class Churn(Bench):
     title = 'Allocate, touch and free, over and over'
     what = (f'{MIB} MiB of huge pages by one process in a guest of 2 GiB with 2 CPUs; '
             f'{", ".join(f"{r} rounds with gaps of {g} ms" for g, r in rounds.items())}. '
+            'What was given back before is in use again when they begin. '
             'Faults in guest RAM: one for each piece, huge or not, that the host has to find anew; '
             'QEMU has more of its own, without KVM: for tables of its TLBs. CPU time: of QEMU, all '
             'its threads. Recovery: from the last round until 90 % of the '
@@ -38,7 +39,7 @@ class Churn(Bench):
         how, gaps = job
         if how == 'icount' and repetition > 1:
             return      # it would be the same again
-        args = [1, MIB, 'thp', REST_S, *[f'{gap}:{self.rounds[gap]}' for gap in gaps]]
+        args = [MIB, 'thp', REST_S, *[f'{gap}:{self.rounds[gap]}' for gap in gaps]]
         out = self.out(how, key, repetition)
         if how == 'icount':
             watch = self.boot('churn', args, out, peer, memory=2048, smp='1', icount=True,
@@ -57,12 +58,12 @@ class Churn(Bench):
 
     def row(self, watch, gap, peer):
         begin, end, rest = f'begin-{gap}', f'end-{gap}', f'rest-{gap}'
-        reported, reused = (watch.counted(begin, rest, f'page_hint_{name}') / BLOCK_PAGES
+        reported, reused = (watch.counted(f'start-{gap}', rest, f'page_hint_{name}') / BLOCK_PAGES
                             for name in ('reported', 'reused'))
         row = {'rounds_s': self.rate(watch, gap), 'minflt': watch.used(begin, end, 'minflt'),
                'system_s': watch.used(begin, end, 'system_s'),
                'cpu_s': watch.used(begin, end, 'cpu_s') + watch.used(begin, end, 'vcpu_s'),
-               'recovery_s': self.recovery(watch, begin, end, rest)}
+               'recovery_s': self.recovery(watch, f'start-{gap}', end, rest)}
         if watch.faults.folder:
             row['faults'] = watch.used(begin, end, 'ramflt')
         if peer.balloon == 'hinting':
@@ -70,9 +71,9 @@ class Churn(Bench):
         return row
 
     @staticmethod
-    def recovery(watch, begin, end, rest):
-        """None where the memory is not back by the end; the level before is the rest."""
-        start, stop, until = (watch.marks[name] for name in (begin, end, rest))
+    def recovery(watch, start, end, rest):
+        """None where the memory is not back by the end."""
+        start, stop, until = (watch.marks[name] for name in (start, end, rest))
         before = [mib for when, mib in watch.samples if when <= start][-1]
         level = before + (1 - RECOVERED) * MIB
         after = [sample for sample in watch.samples if stop <= sample[0] <= until]
