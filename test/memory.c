@@ -205,6 +205,13 @@ static int test_refused(void)
 	return pass_if(unplug() && good);
 }
 
+/* Pages that were moved away lie between what others free. */
+static bool hints_arrive_compacted(void)
+{
+	write_text("/proc/sys/vm/compact_memory", "1");
+	return hints_arrive();
+}
+
 /* A range is asked for, used and given back, while what is free is hinted. */
 static int test_cma(void)
 {
@@ -224,7 +231,7 @@ static int test_cma(void)
 	lived = stop_churn();
 	if (err)
 		ksft_print_msg("CMA: %s\n", strerror(-err));
-	return pass_if(lived && !err && hints_arrive());
+	return pass_if(lived && !err && hints_arrive_compacted());
 }
 
 static int test_hugetlb(void)
@@ -247,7 +254,7 @@ static int test_hugetlb(void)
 	}
 	lived = stop_churn();
 	ksft_print_msg("%lu huge pages in %d loops\n", got, FEW_LOOPS);
-	return pass_if(lived && got > FEW_LOOPS * 32 && hints_arrive());
+	return pass_if(lived && got > FEW_LOOPS * 32 && hints_arrive_compacted());
 }
 
 /* A page that the host was told of fails, and so does one on its way. */
