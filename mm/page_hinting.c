@@ -195,7 +195,8 @@ static void hint_first_fn(struct irq_work *work)
 		hint_kick(c->cpu);
 	if (!c->undrained)
 		age = max(age, c->age);
-	timer_reduce(&c->timer, jiffies + age);
+	/* Half of it later, and those used again at that age have shown it. */
+	timer_reduce(&c->timer, jiffies + age * 3 / 2);
 }
 
 /* Make the array that was filled the one to work on. */

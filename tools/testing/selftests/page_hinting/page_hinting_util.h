@@ -286,7 +286,7 @@ static inline bool settle(struct hints *h)
 			since = now_ms();
 		}
 		read_hints(h);
-		if (now_ms() - since >= most * 5 / 4 + QUIET_MS && balanced(h))
+		if (now_ms() - since >= most * 3 / 2 + QUIET_MS && balanced(h))
 			return true;
 	}
 	ksft_print_msg("%lu captured, %lu stale + %lu duplicate + %lu aged\n",
