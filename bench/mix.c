@@ -61,16 +61,18 @@ static void follow(struct floors *floors, int64_t floor)
 {
 	static int64_t low, high;
 	static int lull = 1;
+	int was_lull = lull;
 
+	/* Once: it may change at any time. */
+	lull = floors->lull;
 	if (!low)
 		low = floor;
-	if (floors->lull && !lull)
+	if (lull && !was_lull)
 		floors->anew += high - low;
-	if (floors->lull)
-		low = lull && low < floor ? low : floor;
+	if (lull)
+		low = was_lull && low < floor ? low : floor;
 	else
-		high = !lull && high > floor ? high : floor;
-	lull = floors->lull;
+		high = !was_lull && high > floor ? high : floor;
 }
 
 static void sample(struct floors *floors, int64_t memory_mib)

@@ -35,14 +35,13 @@ def usage(pid):
 
 
 def ram_of(pid):
-    """Of the guest's RAM: first address, end, and bytes that the host has memory for.
-
-    None where QEMU has just ended.
-    """
+    """Of the guest's RAM: first address, end, and bytes that the host has memory for."""
     text = Path(f'/proc/{pid}/smaps').read_text(encoding='ascii', errors='replace')
     found = [(int(size), int(start, 16), int(end, 16), int(rss) << 10)
              for start, end, size, rss in MAPPING.findall(text)]
-    return max(found)[1:] if found else None
+    if not found:
+        raise ProcessLookupError(f'QEMU, process {pid}, has just ended')
+    return max(found)[1:]
 
 
 class Watch:
@@ -79,8 +78,7 @@ class Watch:
         return os.stat(self.memfd).st_blocks * 512 if self.memfd else None
 
     def ram_bytes(self):
-        found = ram_of(self.pid)
-        return found[2] if found else None
+        return ram_of(self.pid)[2]
 
     kinds = {'process': process_bytes, 'memfd': memfd_bytes, 'ram': ram_bytes}
 
@@ -130,9 +128,8 @@ class Watch:
                 {name: when - zero for name, when in self.marks.items()})
 
     def used(self, begin, end, what):
-        """What the process used between two marks; None where that is not known."""
-        before, after = self.usage[begin][what], self.usage[end][what]
-        return None if after is None else after - before
+        """What the process used between two marks."""
+        return self.usage[end][what] - self.usage[begin][what]
 
     def counted(self, begin, end, name):
         """How much a counter of the guest grew between two marks."""
