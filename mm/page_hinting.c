@@ -236,7 +236,7 @@ static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 
 	zone = page_zone(page);
 	spin_lock_irqsave(&zone->lock, flags);
-	look->min_age = hint_zone_age(hint_zone_of(zone));
+	look->min_age = hint_ripe_age(hint_zone_of(zone));
 	for (; units < HINT_SLICE && c->pos < c->nr; c->pos++) {
 		entry = c->taken[c->pos];
 		page = pfn_to_online_page(entry >> HINT_ORDER_BITS);

@@ -328,6 +328,7 @@ void hint_set_min_age(unsigned int ms);
 unsigned long hint_age(struct page *head, unsigned int order, unsigned long now);
 unsigned long hint_min_age(void);
 unsigned long hint_zone_age(struct hint_zone *hz);
+unsigned long hint_ripe_age(struct hint_zone *hz);
 void hint_note_hint(struct hint_zone *hz, unsigned int order,
 		    unsigned long since);
 void hint_note_use(struct hint_zone *hz, unsigned long since, unsigned int known);

@@ -236,6 +236,15 @@ unsigned long hint_zone_age(struct hint_zone *hz)
 	return age;
 }
 
+/*
+ * At which age blocks are hinted. A quarter later, and those that are used again
+ * at the zone's age have shown it.
+ */
+unsigned long hint_ripe_age(struct hint_zone *hz)
+{
+	return hint_zone_age(hz) * 5 / 4;
+}
+
 void __page_hinting_use(struct page *page, unsigned int used)
 {
 	unsigned int i, known = 0, unit = READ_ONCE(page_hinting_order);

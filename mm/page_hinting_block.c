@@ -247,7 +247,7 @@ static bool hint_sweep_paused(struct hint_look *look, struct hint_zone *hz)
 	/* min_age_ms may have been lowered since the age was worked out. */
 	unsigned long most = max(hint_min_age(), HINT_LONGEST);
 	unsigned long pause = hz->low ? HINT_RETRY :
-				clamp(READ_ONCE(hz->age), 1UL, most);
+				clamp(READ_ONCE(hz->age), 1UL, most) * 5 / 4;
 	int cpu = raw_smp_processor_id(), waiter = READ_ONCE(hz->waiter);
 
 	if (jiffies - hz->paused_at >= pause)
@@ -325,7 +325,7 @@ static enum hint_verdict hint_sweep_hold(struct hint_look *look,
 
 	rcu_read_lock();
 	spin_lock_irqsave(&zone->lock, flags);
-	look->min_age = hint_zone_age(hz);
+	look->min_age = hint_ripe_age(hz);
 	for (i = 0; i < HINT_SLICE && hz->cursor < zone_end_pfn(zone); i++) {
 		unsigned long pfn = hz->cursor;
 

@@ -32,14 +32,14 @@ static void hinting_reports_once(struct kunit *test)
 /* A block that is used again and again is not hinted until that ends. */
 static void hinting_waits_for_age(struct kunit *test)
 {
+	struct page *page;
 	int i;
 
 	hint_min_age_ms = 400;
 	test_start_quiet(test);
 
 	for (i = 0; i < 8; i++) {
-		struct page *page = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER);
-
+		page = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER);
 		KUNIT_ASSERT_NOT_NULL(test, page);
 		test_dev.watched[0] = page_to_pfn(page);
 		test_dev.seen[0] = 0;
@@ -47,6 +47,12 @@ static void hinting_waits_for_age(struct kunit *test)
 		msleep(100);
 		KUNIT_EXPECT_EQ(test, test_dev.seen[0], 0);
 	}
+	/* Nor is one that is just that old, whenever it is looked at. */
+	hint_min_age_ms = 4000;
+	test_stamp(page, jiffies - 9 * HZ / 2);
+	msleep(100);
+	KUNIT_EXPECT_EQ(test, test_dev.seen[0], 0);
+	test_stamp(page, jiffies - 11 * HZ / 2);
 	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(1) == 1));
 }
 
@@ -244,8 +250,6 @@ static void hinting_takes_unstamped(struct kunit *test)
 {
 	static const unsigned long left[] = { 0, LONG_MAX, ULONG_MAX };
 	struct page *page;
-	struct zone *zone;
-	unsigned long flags;
 	int i;
 
 	test_start(test);
@@ -258,11 +262,7 @@ static void hinting_takes_unstamped(struct kunit *test)
 
 		test_dev.seen[0] = 0;
 		WRITE_ONCE(test_dev.watched[0], page_to_pfn(page));
-		zone = page_zone(page);
-		spin_lock_irqsave(&zone->lock, flags);
-		page->free_since = left[i] + (i == 1 ? jiffies : 0);
-		__ClearPageReported(page);
-		spin_unlock_irqrestore(&zone->lock, flags);
+		test_stamp(page, left[i] + (i == 1 ? jiffies : 0));
 		hint_sweep_all(false);
 		KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(1) == 1));
 	}

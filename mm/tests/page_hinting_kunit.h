@@ -258,6 +258,20 @@ static unsigned int test_nr_seen(unsigned int n)
 	return seen;
 }
 
+/* A largest block was freed then, and is not with the host. Captures are looked at. */
+static void test_stamp(struct page *page, unsigned long when)
+{
+	struct zone *zone = page_zone(page);
+	unsigned long flags, i;
+
+	spin_lock_irqsave(&zone->lock, flags);
+	for (i = 0; i < MAX_ORDER_NR_PAGES; i += 1UL << page_hinting_order)
+		page[i].free_since = when;
+	__ClearPageReported(page);
+	spin_unlock_irqrestore(&zone->lock, flags);
+	hint_kick(raw_smp_processor_id());
+}
+
 /* Pushed by an interrupt, and between two of those by whom it interrupts. */
 static struct page *test_nested[2];
 static unsigned int test_nr_nested;
