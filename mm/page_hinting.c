@@ -406,7 +406,7 @@ void __init hint_cpus_init(void)
 int hint_cpu_prepare(unsigned int cpu)
 {
 	struct hint_cpu *c = per_cpu_ptr(&hint_cpu, cpu);
-	unsigned int entries = hint_capture_entries;
+	unsigned int entries = READ_ONCE(hint_capture_entries);
 
 	c->slots[0] = kvcalloc_node(2, entries * sizeof(long) + HINT_RECENT_BYTES,
 				    GFP_KERNEL, cpu_to_node(cpu));

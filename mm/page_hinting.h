@@ -37,7 +37,7 @@ void __page_hinting_use(struct page *page, unsigned int used);
 static inline void page_hinting_capture(struct page *page, unsigned int order)
 {
 	if (static_branch_unlikely(&page_hinting_capturing) &&
-	    order >= page_hinting_order)
+	    order >= READ_ONCE(page_hinting_order))
 		__page_hinting_capture(page, order);
 }
 
@@ -80,7 +80,7 @@ static inline void page_hinting_use(struct page *page, unsigned int order,
 {
 	/* Behind the static branch of page reporting, which mostly means this. */
 	if (static_branch_likely(&page_hinting_capturing) &&
-	    order >= page_hinting_order)
+	    order >= READ_ONCE(page_hinting_order))
 		__page_hinting_use(page, used);
 }
 

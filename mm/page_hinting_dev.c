@@ -77,12 +77,13 @@ static struct hint_zone *hint_zones_alloc(void)
 struct hint_batch *hint_get_batch(void)
 {
 	struct hint_batch *batch;
-	unsigned long i;
+	unsigned long i, unused;
 
 	do {
-		i = find_first_bit(&hint_free_batches, HINT_NR_BATCHES);
-		if (i == HINT_NR_BATCHES)
+		unused = READ_ONCE(hint_free_batches);
+		if (!unused)
 			return NULL;
+		i = __ffs(unused);
 	} while (!test_and_clear_bit(i, &hint_free_batches));
 
 	batch = &hint_batches[i];
@@ -448,7 +449,7 @@ int hint_set_capture_entries(unsigned int entries)
 	guard(mutex)(&hint_mutex);
 
 	old = hint_capture_entries;
-	hint_capture_entries = entries;
+	WRITE_ONCE(hint_capture_entries, entries);
 	if (!hint_running || entries == old)
 		return 0;
 
@@ -457,7 +458,7 @@ int hint_set_capture_entries(unsigned int entries)
 	if (!err)
 		return 0;
 
-	hint_capture_entries = old;
+	WRITE_ONCE(hint_capture_entries, old);
 	if (hint_start()) {
 		WRITE_ONCE(hint_wanted, false);
 		pr_err("off: the threads do not start again (%d)\n", err);

@@ -35,7 +35,7 @@ static int hint_parse(const char *buf, unsigned long min, unsigned long max,
 static ssize_t enabled_show(struct kobject *kobj, struct kobj_attribute *attr,
 			    char *buf)
 {
-	return sysfs_emit(buf, "%d\n", hint_wanted);
+	return sysfs_emit(buf, "%d\n", READ_ONCE(hint_wanted));
 }
 
 static ssize_t enabled_store(struct kobject *kobj, struct kobj_attribute *attr,
@@ -51,7 +51,7 @@ HINT_ATTR(enabled);
 static ssize_t order_show(struct kobject *kobj, struct kobj_attribute *attr,
 			  char *buf)
 {
-	return sysfs_emit(buf, "%u\n", page_hinting_order);
+	return sysfs_emit(buf, "%u\n", READ_ONCE(page_hinting_order));
 }
 
 static ssize_t order_store(struct kobject *kobj, struct kobj_attribute *attr,
@@ -70,7 +70,7 @@ HINT_ATTR(order);
 static ssize_t min_age_ms_show(struct kobject *kobj,
 			       struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", hint_min_age_ms);
+	return sysfs_emit(buf, "%u\n", READ_ONCE(hint_min_age_ms));
 }
 
 static ssize_t min_age_ms_store(struct kobject *kobj,
@@ -90,7 +90,8 @@ HINT_ATTR(min_age_ms);
 static ssize_t max_inflight_kb_show(struct kobject *kobj,
 				    struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%lu\n", pages_to_kb(hint_max_inflight_pages));
+	return sysfs_emit(buf, "%lu\n",
+			  pages_to_kb(READ_ONCE(hint_max_inflight_pages)));
 }
 
 static ssize_t max_inflight_kb_store(struct kobject *kobj,
@@ -111,7 +112,7 @@ HINT_ATTR(max_inflight_kb);
 static ssize_t capture_entries_show(struct kobject *kobj,
 				    struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", hint_capture_entries);
+	return sysfs_emit(buf, "%u\n", READ_ONCE(hint_capture_entries));
 }
 
 static ssize_t capture_entries_store(struct kobject *kobj,
