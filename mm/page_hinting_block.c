@@ -53,8 +53,11 @@ static enum hint_verdict hint_reserve(struct hint_look *look, struct zone *zone,
 	    (look->batch->nents && look->batch->zone != zone))
 		return HINT_FULL;
 
-	/* Would the zone still be above the mark at which kswapd wakes? */
-	if (zone_page_state(zone, NR_FREE_PAGES) < low_wmark_pages(zone) + nr ||
+	/*
+	 * Would the zone still be above the mark at which kswapd wakes? Without
+	 * what is reserved or only for movable pages.
+	 */
+	if (!zone_watermark_ok(zone, 0, low_wmark_pages(zone) + nr, 0, 0) ||
 	    jiffies - READ_ONCE(hint_held_off_at) < HZ) {
 		hint_again(look, jiffies + HINT_RETRY);
 		return HINT_LOW;
