@@ -155,7 +155,9 @@ void __page_hinting_idle(void)
 {
 	struct hint_cpu *c = this_cpu_ptr(&hint_cpu);
 
-	if (!c->undrained && c->capacity && hint_note_activity(c))
+	/* With nohz_full the tick may stop for a task, which is left alone. */
+	if (is_idle_task(current) && !c->undrained && c->capacity &&
+	    hint_note_activity(c))
 		irq_work_queue(&c->first);
 }
 
