@@ -205,11 +205,20 @@ static int test_refused(void)
 	return pass_if(unplug() && good);
 }
 
-/* Pages that were moved away lie between what others free. */
+/*
+ * Pages that were moved away lie between what others free. What free pages there
+ * are between those that stay is used up first.
+ */
 static bool hints_arrive_compacted(void)
 {
 	write_text("/proc/sys/vm/compact_memory", "1");
-	return hints_arrive();
+	char *between;
+	bool good;
+
+	between = touch(STEP / 2, MADV_NOHUGEPAGE);
+	good = hints_arrive();
+	munmap(between, STEP / 2);
+	return good;
 }
 
 /* A range is asked for, used and given back, while what is free is hinted. */

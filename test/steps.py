@@ -23,8 +23,8 @@ LINT_TIMEOUT = 1800
 BASES = ('6.12', 'mainline')
 # Two nodes, and slots for more memory.
 ROOM = ['-m', 'slots=2,maxmem=4G', '-smp', 'sockets=2',
-        '-object', 'memory-backend-ram,id=near,size=256M', '-numa', 'node,memdev=near,cpus=0',
-        '-object', 'memory-backend-ram,id=far,size=256M', '-numa', 'node,memdev=far,cpus=1']
+        '-object', 'memory-backend-ram,id=near,size=384M', '-numa', 'node,memdev=near,cpus=0',
+        '-object', 'memory-backend-ram,id=far,size=384M', '-numa', 'node,memdev=far,cpus=1']
 
 
 def lint_house():
@@ -152,7 +152,7 @@ def debug_guests():
         selftest('test', '6.12', 'debug', 'hinting', timeout=900),
         selftest('lifecycle', '6.12', 'debug', 'hinting', timeout=900),
         house('faults', '6.12', 'debug', memory=512, timeout=900, qemu_args=migrate.IOTHREAD),
-        house('memory', '6.12', 'debug', memory=512, qemu_args=ROOM, timeout=900,
+        house('memory', '6.12', 'debug', memory=768, qemu_args=ROOM, timeout=900,
               append='memhp_default_state=online_movable cma=64M'),
         house('injection', '6.12', 'debug', 'hinting', timeout=900),
         house('module', '6.12', 'debug', 'hinting'),
