@@ -21,6 +21,7 @@
 #define SOFT_OFFLINE	BLOCKS "soft_offline_page"
 #define TRIES		20
 #define FEW_LOOPS	3
+#define PARTS		8
 
 static bool total_becomes(size_t total)
 {
@@ -211,10 +212,10 @@ static int test_refused(void)
  */
 static bool hints_arrive_compacted(void)
 {
-	write_text("/proc/sys/vm/compact_memory", "1");
 	char *between;
 	bool good;
 
+	write_text("/proc/sys/vm/compact_memory", "1");
 	between = touch(STEP / 2, MADV_NOHUGEPAGE);
 	good = hints_arrive();
 	munmap(between, STEP / 2);
@@ -241,6 +242,35 @@ static int test_cma(void)
 	if (err)
 		ksft_print_msg("CMA: %s\n", strerror(-err));
 	return pass_if(lived && !err && hints_arrive_compacted());
+}
+
+/* What is not taken of a block is not used, and the host knows it still. */
+static int test_cma_part(void)
+{
+	struct hints before, after;
+	unsigned long used;
+	size_t told;
+	int i, err;
+
+	if (access(CMA "alloc", W_OK))
+		return KSFT_SKIP;
+	/* Drains all page lists, as the others do. */
+	err = write_text(CMA "alloc", "1") ?: write_text(CMA "free", "1");
+	if (err || !settle(&before))
+		return KSFT_FAIL;
+	/* One pageblock at a time, and a block may be of two. */
+	for (i = 0; i < PARTS && !err; i++) {
+		err = write_text(CMA "alloc", "512");
+		if (!settle(&after))
+			return KSFT_FAIL;
+	}
+	told = reported_since(&before);
+	used = after.reused - before.reused;
+	ksft_print_msg("%d times 512 pages: %lu of hinted ones used, %zu MiB hinted again\n",
+		       i, used, told >> 20);
+	err = write_text(CMA "free", "4096") ?: err;
+	return pass_if(!err && used > PARTS * 512 / 2 && used < PARTS * 512 * 5 / 4 &&
+		       told < MIB(4) && settle(&after));
 }
 
 static int test_hugetlb(void)
@@ -303,6 +333,7 @@ static const struct test tests[] = {
 	{ "a memory block goes and comes", test_offline },
 	{ "a memory block cannot go", test_refused },
 	{ "contiguous memory is allocated", test_cma },
+	{ "a part of a block is allocated", test_cma_part },
 	{ "the pool of huge pages grows and shrinks", test_hugetlb },
 	{ "memory fails", test_failure },
 };
