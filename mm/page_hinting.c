@@ -15,7 +15,7 @@
  * Who runs where. The hook runs in whatever context frees, up to NMI, under
  * zone->lock. It wakes nobody: the first capture into an empty array queues an
  * irq_work, which arms a timer, which wakes the thread when the capture is old
- * enough. The same happens when a CPU goes idle after it was active, so that
+ * enough; one that half fills it has the thread woken at once. The same happens when a CPU goes idle after it was active, so that
  * its page lists are drained. Without either a CPU has no timer, and its thread
  * never runs. Blocks are returned where the device answers, usually its
  * interrupt, so no thread has to wait for a host.
@@ -32,7 +32,8 @@
  *   hint_cpu.taken .. pos   khintd/N of this CPU        only it; hotplug when the
  *                                                       CPU is dead
  *   hint_cpu.kick           irq_work, timer, answers    see hint_kick()
- *   hint_cpu.age ..         khintd/N, idle entry        this CPU
+ *   hint_cpu.age ..,        khintd/N, idle entry        this CPU
+ *   undrained
  *   page->free_since        hooks, hint_return(),       zone->lock
  *                           hint_mark_range()
  *   mark of a free block    hint_return(), allocator    zone->lock

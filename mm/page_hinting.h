@@ -99,7 +99,7 @@ static inline void page_hinting_use(struct page *page, unsigned int order,
 /* A zone never has more than this share of its pages with the host. */
 #define HINT_ZONE_SHARE		32
 
-/* Where free page reporting begins to look, and so where waiting ends. */
+/* Where free page reporting begins to look: no zone learns a longer age. */
 #define HINT_LONGEST		(2 * HZ)
 
 /* Doublings of min_age_ms that are told apart: from a tick to two seconds. */
@@ -111,7 +111,8 @@ static inline void page_hinting_use(struct page *page, unsigned int order,
  * @HINT_DUPLICATE: The host knows it, or a newer capture stands for it.
  * @HINT_TAKEN: It was isolated and is part of the batch.
  * @HINT_YOUNG: It has not been free for long enough yet.
- * @HINT_LOW: Its zone, or an OOM situation, cannot spare it now.
+ * @HINT_LOW: Its zone, or an OOM situation, cannot spare it now, or newer
+ *	captures wait behind one of a zone that is capped.
  * @HINT_ZONE_CAPPED: As much of its zone as is allowed is with the host already.
  * @HINT_FULL: The batch has no room for it, or is of another zone.
  * @HINT_CAPPED: As much as is allowed is with the host already.
@@ -182,8 +183,9 @@ static_assert(MAX_PAGE_ORDER <= HINT_ORDER_MASK);
  * @taken_at: When it became so, in jiffies.
  * @nr: Entries in @taken.
  * @pos: The next to look at.
- * @age: How long blocks had to be free when the thread last looked at some, in
- *	jiffies.
+ * @age: How long blocks had to be free, in jiffies, when the thread last looked
+ *	at some that have to wait; 0 where none have. Their timer does for a new
+ *	capture, too.
  * @activity: Pages that the CPU had allocated and freed when it was last found
  *	active.
  * @active_at: When that was, in jiffies.

@@ -460,7 +460,8 @@ void hint_return(struct hint_batch *batch, int err)
  * @pfn: first pfn, aligned to a memory block
  * @nr_pages: pages in the range
  *
- * For memory that was just onlined: nobody has used it.
+ * For memory that was just onlined. What was used and freed in the moment since
+ * then passes for unused, and the host is told of it after its next use.
  */
 void hint_mark_range(unsigned long pfn, unsigned long nr_pages)
 {

@@ -293,7 +293,7 @@ static int hint_memory_notify(struct notifier_block *nb, unsigned long action,
 
 	switch (action) {
 	case MEM_ONLINE:
-		/* Nobody has used it, unless it was online before. */
+		/* Hardly used by now, unless it was online before. */
 		if (READ_ONCE(hint_running) && !was_offlined)
 			hint_mark_range(mem->start_pfn, mem->nr_pages);
 		break;
@@ -328,8 +328,8 @@ EXPORT_SYMBOL_GPL(page_hinting_wanted);
  * page_hinting_register - start to hint free pages through a device
  * @dev: the device, ready for report()
  *
- * All free memory is hinted once, what the host knew of it before included:
- * the host may not be the same.
+ * All free blocks of page_hinting_order and above are hinted once, what the host
+ * knew of them before included: the host may not be the same.
  *
  * Context: task, may sleep, no CPU hotplug lock held.
  * Return: 0, -EBUSY when there is a device already or batches of the last one
