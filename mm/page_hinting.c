@@ -198,8 +198,8 @@ static void hint_first_fn(struct irq_work *work)
 		hint_kick(c->cpu);
 	if (!c->undrained)
 		age = max(age, c->age);
-	/* Half of it later, and those used again at that age have shown it. */
-	timer_reduce(&c->timer, jiffies + age * 3 / 2);
+	/* When it is ripe, and others with it. */
+	timer_reduce(&c->timer, jiffies + age + hint_min_age() / 2);
 }
 
 /* Make the array that was filled the one to work on. */

@@ -237,12 +237,12 @@ unsigned long hint_zone_age(struct hint_zone *hz)
 }
 
 /*
- * At which age blocks are hinted. A quarter later, and those that are used again
- * at the zone's age have shown it.
+ * At which age blocks are hinted. A little later, and those that are used again at
+ * the zone's age have shown it.
  */
 unsigned long hint_ripe_age(struct hint_zone *hz)
 {
-	return hint_zone_age(hz) * 5 / 4;
+	return hint_zone_age(hz) + hint_min_age() / 4;
 }
 
 void __page_hinting_use(struct page *page, unsigned int used)

@@ -147,8 +147,8 @@ static enum hint_verdict hint_block(struct hint_look *look, struct zone *zone,
 		/* It was in use a moment ago; and after it was captured? */
 		if (time_after(now - age, look->since))
 			return HINT_DUPLICATE;
-		/* A quarter later, and others will be ripe with it. */
-		hint_again(look, now - age + look->min_age * 5 / 4);
+		/* A little later, and others will be ripe with it. */
+		hint_again(look, now - age + look->min_age + hint_min_age() / 4);
 		return HINT_YOUNG;
 	}
 
@@ -250,7 +250,8 @@ static bool hint_sweep_paused(struct hint_look *look, struct hint_zone *hz)
 	/* min_age_ms may have been lowered since the age was worked out. */
 	unsigned long most = max(hint_min_age(), HINT_LONGEST);
 	unsigned long pause = hz->low ? HINT_RETRY :
-				clamp(READ_ONCE(hz->age), 1UL, most) * 5 / 4;
+				clamp(READ_ONCE(hz->age), 1UL, most) +
+				hint_min_age() / 4;
 	int cpu = raw_smp_processor_id(), waiter = READ_ONCE(hz->waiter);
 
 	if (jiffies - hz->paused_at >= pause)
