@@ -15,10 +15,11 @@
  * Who runs where. The hook runs in whatever context frees, up to NMI, under
  * zone->lock. It wakes nobody: the first capture into an empty array queues an
  * irq_work, which arms a timer, which wakes the thread when the capture is old
- * enough; one that half fills it has the thread woken at once. The same happens when a CPU goes idle after it was active, so that
- * its page lists are drained. Without either a CPU has no timer, and its thread
- * never runs. Blocks are returned where the device answers, usually its
- * interrupt, so no thread has to wait for a host.
+ * enough; one that half fills it has the thread woken at once. The same
+ * happens when a CPU goes idle after it was active, so that its page lists are
+ * drained. Without either a CPU has no timer, and its thread never runs.
+ * Blocks are returned where the device answers, usually its interrupt, so no
+ * thread has to wait for a host.
  *
  * The arrays. Each CPU has two: one is filled, the other is what the thread
  * works on, and they change places when the thread's is used up. A capture that
