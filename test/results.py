@@ -16,7 +16,8 @@ import guest
 import verdict
 
 OUT = guest.BUILD / 'test/run'
-NOTES = 20
+NOTES = 20          # lines about a step
+SAID = 4            # lines about a failure
 BUILD_TIMEOUT = 3600
 RUNNING = set()     # commands that have not ended
 
@@ -71,7 +72,7 @@ def command(name, args, timeout=600):
 
 def of_tap(tap, wrong, log):
     """The result of a TAP stream and of what else went wrong."""
-    notes = [f'not ok: {name}' for name in tap.failures] + tap.problems + tap.skips
+    notes = tap.failed + tap.problems + tap.skips
     if wrong and not tap.failures:
         notes.append(wrong)
     failed = len(tap.failures) or int(bool(wrong or tap.problems or not tap.passed))
@@ -79,17 +80,24 @@ def of_tap(tap, wrong, log):
 
 
 class NamedTap(verdict.Tap):
-    """A Tap that knows the names of what was skipped."""
+    """A Tap that knows the names of what was skipped or failed, and what was said
+    before it failed: where CI runs, nobody can read the log.
+    """
 
     def __init__(self):
         super().__init__()
         self.skips = []
+        self.failed = []
+        self.said = []
 
     def feed(self, line):
-        before = self.skipped
+        skipped, failures = self.skipped, len(self.failures)
         super().feed(line)
-        if self.skipped > before:
+        if self.skipped > skipped:
             self.skips.append(f'skipped: {line.strip()}')
+        if len(self.failures) > failures:
+            self.failed += [f'not ok: {self.failures[-1]}', *self.said[-SAID:]]
+        self.said = [] if verdict.RESULT.match(line) else [*self.said, line.strip('# ')]
 
 
 def parse(lines):
