@@ -6,7 +6,7 @@
  * kernel can live with that.
  */
 #define _GNU_SOURCE
-#include "page_hinting_util.h"
+#include "page_hinting_load.h"
 
 #define FAIL_NTH	"/proc/thread-self/fail-nth"
 #define DEBUGFS		"/sys/kernel/debug/"

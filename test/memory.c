@@ -206,22 +206,6 @@ static int test_refused(void)
 	return pass_if(unplug() && good);
 }
 
-/*
- * Pages that were moved away lie between what others free. What free pages there
- * are between those that stay is used up first.
- */
-static bool hints_arrive_compacted(void)
-{
-	char *between;
-	bool good;
-
-	write_text("/proc/sys/vm/compact_memory", "1");
-	between = touch(STEP / 2, MADV_NOHUGEPAGE);
-	good = hints_arrive();
-	munmap(between, STEP / 2);
-	return good;
-}
-
 /* A range is asked for, used and given back, while what is free is hinted. */
 static int test_cma(void)
 {
@@ -241,7 +225,7 @@ static int test_cma(void)
 	lived = stop_churn();
 	if (err)
 		ksft_print_msg("CMA: %s\n", strerror(-err));
-	return pass_if(lived && !err && hints_arrive_compacted());
+	return pass_if(lived && !err && hints_arrive());
 }
 
 /* What is not taken of a block is not used, and the host knows it still. */
@@ -293,7 +277,7 @@ static int test_hugetlb(void)
 	}
 	lived = stop_churn();
 	ksft_print_msg("%lu huge pages in %d loops\n", got, FEW_LOOPS);
-	return pass_if(lived && got > FEW_LOOPS * 32 && hints_arrive_compacted());
+	return pass_if(lived && got > FEW_LOOPS * 32 && hints_arrive());
 }
 
 /* A page that the host was told of fails, and so does one on its way. */

@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 
 #include "host.h"
-#include "page_hinting_util.h"
+#include "page_hinting_load.h"
 
 #define SETTLE_MS	1000
 

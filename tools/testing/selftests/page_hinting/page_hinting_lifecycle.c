@@ -67,7 +67,7 @@ static int test_cpu_backlog(void)
 		return KSFT_SKIP;
 	set_tunable("min_age_ms", 2000);
 	run_on(1);
-	mem = touch(STEP, MADV_NOHUGEPAGE);
+	mem = touch_blocks(STEP);
 	good = settle(&before);
 	blocks = free_in_blocks();
 	munmap(mem, STEP);

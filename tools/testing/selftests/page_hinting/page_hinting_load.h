@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Processes that allocate and free all the time, and what is done meanwhile.
+ * Memory that is freed and must be told of, processes that allocate and free all
+ * the time, and what is done meanwhile.
  */
 #ifndef PAGE_HINTING_LOAD_H
 #define PAGE_HINTING_LOAD_H
@@ -13,6 +14,87 @@
 #define LOOPS		5
 #define CHURN		MIB(32)		/* what a child uses again and again */
 #define CHILDREN	2
+
+/* Bytes in free blocks that are large enough to be told of. */
+static inline size_t free_in_blocks(void)
+{
+	size_t order, least = get_tunable("order"), bytes = 0;
+	unsigned long count;
+	char text[8192];
+	const char *at;
+	int used;
+
+	if (read_text("/proc/buddyinfo", text, sizeof(text)))
+		ksft_exit_fail_perror("/proc/buddyinfo");
+	for (at = text; (at = strstr(at, "zone")); ) {
+		if (sscanf(at, "zone %*s%n", &used) < 0)
+			break;
+		at += used;
+		for (order = 0; sscanf(at, " %lu%n", &count, &used) == 1; order++) {
+			bytes += order < least ? 0 : (count << order) * getpagesize();
+			at += used;
+		}
+	}
+	return bytes;
+}
+
+/*
+ * Most of what was freed since then has merged to blocks, and nearly all of that
+ * is told. Memory in use keeps the rest from merging, more of little than of much.
+ */
+static inline bool merged_and_told(const struct hints *before,
+				   size_t free_before, size_t len)
+{
+	long deadline = now_ms() + PATIENCE_MS;
+	size_t merged, told, least = percent(len, len > FEW ? 80 : 50);
+	struct hints after;
+	bool good;
+
+	do {
+		good = settle(&after);
+		merged = free_in_blocks() - free_before;
+		told = reported_since(before);
+		good &= merged >= least && told >= least &&
+			told >= percent(merged, 90);
+	} while (!good && now_ms() < deadline);
+	ksft_print_msg("of %zu MiB %zd merged, %zu reported\n", len >> 20,
+		       (ssize_t)merged >> 20, told >> 20);
+	return good;
+}
+
+/* Out of blocks that were whole: no other's pages keep it from merging. */
+static inline char *touch_blocks(size_t len)
+{
+	size_t blocks = free_in_blocks();
+	char *gaps = touch(len, MADV_NOHUGEPAGE), *mem;
+
+	if (free_in_blocks() + percent(len, 95) <= blocks ||
+	    meminfo_bytes("MemAvailable") < 2 * len)
+		return gaps;
+	/* It took what lies between others' pages. */
+	mem = touch_blocks(len);
+	munmap(gaps, len);
+	return mem;
+}
+
+/* Free the last of what is touched: none of it lies between others' pages. */
+static inline bool hints_arrive_of(size_t len)
+{
+	struct hints before;
+	char *mem = touch_blocks(STEP);
+	bool good = settle(&before);
+	size_t blocks = free_in_blocks();
+
+	munmap(mem + STEP - len, len);
+	good &= merged_and_told(&before, blocks, len);
+	munmap(mem, STEP - len);
+	return good;
+}
+
+static inline bool hints_arrive(void)
+{
+	return hints_arrive_of(STEP);
+}
 
 /* Where the page is in physical memory; for root only. */
 static inline unsigned long long address_of(const void *mem)

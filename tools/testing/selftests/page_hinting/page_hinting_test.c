@@ -7,9 +7,8 @@
  * memory keeps its content is for page_hinting_pattern to show.
  */
 #define _GNU_SOURCE
-#include "page_hinting_util.h"
+#include "page_hinting_load.h"
 
-#define LOOPS		5
 #define ENTRIES_MAX	65536
 #define ROUNDS		8
 
@@ -111,7 +110,7 @@ static int test_overflow(void)
 	char *mem;
 
 	set_tunable("capture_entries", 4);
-	mem = touch(STEP, MADV_NOHUGEPAGE);
+	mem = touch_blocks(STEP);
 	if (!settle(&before))
 		return KSFT_FAIL;
 	blocks = free_in_blocks();
@@ -136,7 +135,7 @@ static int test_min_age(void)
 	char *mem;
 
 	set_tunable("min_age_ms", age_ms);
-	mem = touch(STEP, MADV_NOHUGEPAGE);
+	mem = touch_blocks(STEP);
 	if (!settle(&before))
 		return KSFT_FAIL;
 	blocks = free_in_blocks();
@@ -227,7 +226,7 @@ static int test_cap(void)
 
 	min = (getpagesize() / 1024) << max_page_order();
 	set_tunable("max_inflight_kb", min);
-	mem = touch(STEP, MADV_NOHUGEPAGE);
+	mem = touch_blocks(STEP);
 	if (!settle(&before))
 		return KSFT_FAIL;
 	blocks = free_in_blocks();
@@ -245,7 +244,7 @@ static int test_cap(void)
 /* What was freed meanwhile is told afterwards, from where ever it is. */
 static bool off_and_on(size_t len)
 {
-	char *mem = touch(STEP, MADV_NOHUGEPAGE);
+	char *mem = touch_blocks(STEP);
 	struct hints before;
 	bool good = settle(&before);
 	size_t seen, blocks = free_in_blocks();
