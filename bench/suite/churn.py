@@ -19,10 +19,11 @@ class Churn(Bench):
             'Faults in guest RAM: one for each piece, huge or not, that the host has to find anew; '
             'QEMU has more of its own, without KVM: for tables of its TLBs. CPU time: of QEMU, all '
             'its threads. Recovery: from the last round until 90 % of the '
-            f'memory is back for good, looked at for {REST_S} s. Hinted twice: blocks that were '
-            'reported and not used since they had been reported before, from rest to rest. The '
-            'same under icount with one CPU, where rounds are per second of guest time: there '
-            'the host takes no time.')
+            f'memory is back for good, looked at for {REST_S} s; who leaves memory alone in gaps '
+            'cannot give it back sooner than a gap after the last round. Hinted twice: blocks '
+            'that were reported and not used since they had been reported before, from rest to '
+            'rest. The same under icount with one CPU, where rounds are per second of guest time: '
+            'there the host takes no time.')
     metrics = {'rounds_s': ('rounds', '1/s'), 'faults': ('host faults in guest RAM', ''),
                'minflt': ('host faults of QEMU in all', ''),
                'cpu_s': ('host CPU', 's'), 'system_s': ('of it in the kernel', 's'),
