@@ -67,7 +67,8 @@ static bool expect(bool good, const char *what)
 static void free_some(void)
 {
 	set_tunable("min_age_ms", 0);
-	munmap(touch(STEP, MADV_NOHUGEPAGE), STEP);
+	munmap(touch_blocks(STEP), STEP);
+	release_gaps();
 }
 
 /* Free memory to a host that does not answer, until no more is sent. */
@@ -209,6 +210,13 @@ static int test_error(void)
 	return pass_if(good && hints_arrive());
 }
 
+static bool balloon_added(void)
+{
+	return !host_do("{\"execute\": \"device_add\", \"arguments\": {"
+			"\"driver\": \"virtio-balloon-pci\", \"id\": \"balloon\", "
+			"\"bus\": \"root1\", \"page-hinting\": true}}");
+}
+
 static int test_unplug(void)
 {
 	bool good = stall();
@@ -217,10 +225,8 @@ static int test_unplug(void)
 	good &= expect(wait_until(balloon_gone), "the balloon goes");
 	good &= expect(wait_until(nothing_in_flight), "all is back");
 	/* Its slot is free for another only when the host has seen it go. */
-	sleep_ms(STALL_MS);
-	tell_host("{\"execute\": \"device_add\", \"arguments\": {\"driver\": \"virtio-balloon-pci\", "
-		  "\"id\": \"balloon\", \"bus\": \"root1\", \"page-hinting\": true}}");
-	good &= expect(wait_until(balloon_there), "the next one comes");
+	good &= expect(wait_until(balloon_added) && wait_until(balloon_there),
+		       "the next one comes");
 	return pass_if(good && hints_arrive());
 }
 
@@ -332,7 +338,7 @@ static unsigned long host_counter(const char *name)
 /* Free memory, and look with the eyes of the host whether it is still there. */
 static bool stays(bool should)
 {
-	char *mem = touch(STEP, MADV_NOHUGEPAGE), request[128];
+	char *mem = touch_blocks(STEP), request[128];
 	unsigned long long at[SAMPLES];
 	unsigned int i, seen = 0;
 	struct hints before;

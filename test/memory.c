@@ -162,16 +162,38 @@ static size_t free_around(unsigned int block, size_t len)
 	return inside;
 }
 
+/* Is anything set aside, so that nobody is given memory of it? */
+static bool isolated(void)
+{
+	char text[32768], *line;
+	size_t len;
+
+	if (read_text("/proc/pagetypeinfo", text, sizeof(text)))
+		ksft_exit_fail_perror("/proc/pagetypeinfo");
+	for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		/* Pageblocks by type, a line for each zone; "Isolate" comes last. */
+		if (strncmp(line, "Node", 4) || strstr(line, ", type "))
+			continue;
+		for (len = strlen(line); line[len - 1] == ' '; len--)
+			line[len - 1] = '\0';
+		if (strtoul(strrchr(line, ' '), NULL, 10))
+			return true;
+	}
+	return false;
+}
+
 /*
  * The host is told of nothing in a block that is to go. When it stays after all,
  * what was passed over is looked at again.
  */
 static int test_refused(void)
 {
+	unsigned long least = get_tunable("min_age_ms");
 	size_t len, inside, told;
 	struct hints before, after;
 	char path[128];
 	int block, status;
+	long deadline;
 	pid_t pid;
 	bool good;
 
@@ -179,8 +201,8 @@ static int test_refused(void)
 		return KSFT_FAIL;
 	block = movable_block();
 	snprintf(path, sizeof(path), BLOCKS "memory%d/state", block);
-	/* Long enough for all to be freed, and the block to be set aside. */
-	set_tunable("min_age_ms", 4000);
+	/* Until all is freed and the block set aside. */
+	set_tunable("min_age_ms", 10000);
 	len = percent(meminfo_bytes("MemAvailable"), 80);
 	inside = free_around(block, len);
 	pid = fork();
@@ -188,6 +210,10 @@ static int test_refused(void)
 		ksft_exit_fail_perror("fork");
 	if (!pid)
 		_exit(-write_text(path, "offline"));
+	deadline = now_ms() + PATIENCE_MS;
+	while (!isolated() && now_ms() < deadline)
+		sleep_ms(POLL_MS);
+	set_tunable("min_age_ms", least);
 
 	good = expect_reported(&before, percent(len - inside, 90)) && settle(&after);
 	told = (after.reported - before.reported) * getpagesize();
@@ -290,6 +316,7 @@ static int test_failure(void)
 	size_t bad = meminfo_bytes("HardwareCorrupted");
 	char *mem = touch(STEP, MADV_NOHUGEPAGE);
 	struct hints before, hints;
+	long deadline = now_ms() + PATIENCE_MS;
 	char text[32];
 	bool good;
 	int err;
@@ -301,14 +328,17 @@ static int test_failure(void)
 	soft = address_of(mem + STEP / 4);
 	munmap(mem, STEP);
 	snprintf(text, sizeof(text), "%#llx", soft);
-	err = write_text(SOFT_OFFLINE, text);
-	sleep_ms(1000);
+	/* Not as long as it is on its way. */
+	do {
+		err = write_text(SOFT_OFFLINE, text);
+	} while ((err == -EIO || err == -EBUSY) && now_ms() < deadline);
+	good = settle(&hints);
 	snprintf(text, sizeof(text), "%#llx", hard);
 	err = write_text(HARD_OFFLINE, text) ?: err;
 	bad = meminfo_bytes("HardwareCorrupted") - bad;
 	if (err || !bad)
 		ksft_print_msg("%s, %zu bytes\n", strerror(-err), bad);
-	good = !err && bad;
+	good = good && !err && bad;
 	/* The bad pages keep their blocks from merging. */
 	munmap(touch(STEP, MADV_NOHUGEPAGE), STEP);
 	return pass_if(settle(&hints) && good &&

@@ -96,8 +96,8 @@ class NamedTap(verdict.Tap):
         if self.skipped > skipped:
             self.skips.append(f'skipped: {line.strip()}')
         if len(self.failures) > failures:
-            self.failed += [f'not ok: {self.failures[-1]}', *self.said[-SAID:]]
-        self.said = [] if verdict.RESULT.match(line) else [*self.said, line.strip('# ')]
+            self.failed += [f'not ok: {self.failures[-1]}', *self.said]
+        self.said = [] if verdict.RESULT.match(line) else [*self.said, line.strip('# ')][-SAID:]
 
 
 def parse(lines):

@@ -149,12 +149,12 @@ def debug_guests():
     seconds = int(os.environ.get('PATTERN_SECONDS') or 40)
     return [
         kunit('6.12', 'debug', timeout=600),
-        selftest('test', '6.12', 'debug', 'hinting', timeout=900),
-        selftest('lifecycle', '6.12', 'debug', 'hinting', timeout=900),
-        house('faults', '6.12', 'debug', memory=512, timeout=900, qemu_args=migrate.IOTHREAD),
-        house('memory', '6.12', 'debug', memory=768, qemu_args=ROOM, timeout=900,
+        selftest('test', '6.12', 'debug', 'hinting', timeout=1800),
+        selftest('lifecycle', '6.12', 'debug', 'hinting', timeout=1800),
+        house('faults', '6.12', 'debug', memory=512, timeout=1800, qemu_args=migrate.IOTHREAD),
+        house('memory', '6.12', 'debug', memory=768, qemu_args=ROOM, timeout=1800,
               append='memhp_default_state=online_movable cma=64M'),
-        house('injection', '6.12', 'debug', 'hinting', timeout=900),
+        house('injection', '6.12', 'debug', 'hinting', timeout=1800),
         house('module', '6.12', 'debug', 'hinting'),
         house('shutdown', '6.12', 'debug'),
         restart('6.12', 'debug', 'reboot', 'late'),

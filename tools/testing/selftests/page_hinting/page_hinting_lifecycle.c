@@ -58,6 +58,7 @@ static void run_on(int cpu)
 /* A CPU goes with captures that have not aged: others see to them. */
 static int test_cpu_backlog(void)
 {
+	unsigned long least = get_tunable("min_age_ms");
 	struct hints before;
 	size_t blocks;
 	bool good;
@@ -65,14 +66,15 @@ static int test_cpu_backlog(void)
 
 	if (access(CPU_ONLINE, W_OK))
 		return KSFT_SKIP;
-	set_tunable("min_age_ms", 2000);
 	run_on(1);
 	mem = touch_blocks(STEP);
 	good = settle(&before);
 	blocks = free_in_blocks();
+	set_tunable("min_age_ms", 10000);
 	munmap(mem, STEP);
 	run_on(0);
 	good &= !write_text(CPU_ONLINE, "0") && reported_since(&before) < STEP / 2;
+	set_tunable("min_age_ms", least);
 	good = good && merged_and_told(&before, blocks, STEP);
 	good &= !write_text(CPU_ONLINE, "1");
 	return pass_if(good);

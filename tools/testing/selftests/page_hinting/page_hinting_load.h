@@ -62,19 +62,45 @@ static inline bool merged_and_told(const struct hints *before,
 	return good;
 }
 
-/* Out of blocks that were whole: no other's pages keep it from merging. */
+/* What lies between others' pages, held while something else is looked at. */
+static struct {
+	char *mem;
+	size_t len;
+} gaps;
+
+static inline void release_gaps(void)
+{
+	if (gaps.len)
+		munmap(gaps.mem, gaps.len);
+	gaps.len = 0;
+}
+
+/*
+ * Nearly all of it out of blocks that were whole, which it becomes again when it
+ * is freed. What others have left between their pages is used up before, as far
+ * as that is no more than @len.
+ */
 static inline char *touch_blocks(size_t len)
 {
-	size_t blocks = free_in_blocks();
-	char *gaps = touch(len, MADV_NOHUGEPAGE), *mem;
+	size_t touched = 0, missing = len, blocks, taken;
+	char *mem;
 
-	if (free_in_blocks() + percent(len, 95) <= blocks ||
-	    meminfo_bytes("MemAvailable") < 2 * len)
-		return gaps;
-	/* It took what lies between others' pages. */
-	mem = touch_blocks(len);
-	munmap(gaps, len);
-	return mem;
+	release_gaps();
+	blocks = free_in_blocks();
+	mem = map_memory(2 * len, MADV_NOHUGEPAGE);
+	while (missing > len / 20 && touched + missing <= 2 * len) {
+		memset(mem + touched, 1, missing);
+		touched += missing;
+		taken = free_in_blocks();
+		taken = taken < blocks ? blocks - taken : 0;
+		missing = taken < len ? (len - taken) & ~(MIB(1) - 1) : 0;
+	}
+	if (missing > len / 20)
+		ksft_print_msg("%zu MiB lie between others' pages\n", missing >> 20);
+	munmap(mem + touched, 2 * len - touched);
+	gaps.mem = mem;
+	gaps.len = touched - len;
+	return mem + gaps.len;
 }
 
 /* Free the last of what is touched: none of it lies between others' pages. */

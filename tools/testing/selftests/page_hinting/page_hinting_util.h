@@ -419,10 +419,11 @@ struct test {
 static inline void fill_quarantine(void)
 {
 	size_t slab = 0, more = meminfo_bytes("Slab");
+	long deadline = now_ms() + PATIENCE_MS;
 	struct hints unused;
 	int i;
 
-	while (more > slab + MIB(1) / 4) {
+	while (more > slab + MIB(1) / 4 && now_ms() < deadline) {
 		slab = more;
 		for (i = 0; i < 200; i++)
 			read_hints(&unused);
