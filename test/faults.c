@@ -225,8 +225,9 @@ static int test_unplug(void)
 	good &= expect(wait_until(balloon_gone), "the balloon goes");
 	good &= expect(wait_until(nothing_in_flight), "all is back");
 	/* Its slot is free for another only when the host has seen it go. */
-	good &= expect(wait_until(balloon_added) && wait_until(balloon_there),
-		       "the next one comes");
+	if (!wait_until(balloon_added))
+		ksft_exit_fail_msg("device_add: %s\n", host_answer);
+	good &= expect(wait_until(balloon_there), "the next one comes");
 	return pass_if(good && hints_arrive());
 }
 

@@ -254,10 +254,11 @@ static bool off_and_on(size_t len)
 	struct hints before;
 	bool good = settle(&before);
 	size_t seen, blocks = free_in_blocks();
+	long deadline = now_ms() + PATIENCE_MS;
 
 	set_tunable("enabled", 0);
 	/* What is with the host already may still be answered. */
-	while (get_tunable("inflight_kb"))
+	while (get_tunable("inflight_kb") && now_ms() < deadline)
 		sleep_ms(POLL_MS);
 	read_hints(&before);
 	munmap(mem + STEP - len, len);
