@@ -255,14 +255,19 @@ static int test_cma(void)
 	return pass_if(lived && !err && hints_arrive());
 }
 
-/* What is not taken of a block is not used, and the host knows it still. */
+/*
+ * What is not taken of a block is not used, and the host knows it still. Parts are
+ * of a pageblock, and most blocks of two: every second part would tell. What else
+ * goes on uses or frees a few blocks now and then.
+ */
 static int test_cma_part(void)
 {
+	unsigned int i, good = 0;
 	struct hints before, after;
 	unsigned long used;
 	char number[16];
 	size_t told;
-	int i, err;
+	int err;
 
 	if (access(CMA "alloc", W_OK))
 		return KSFT_SKIP;
@@ -270,20 +275,22 @@ static int test_cma_part(void)
 	err = write_text(CMA "alloc", "1") ?: write_text(CMA "free", "1");
 	if (err || !settle(&before))
 		return KSFT_FAIL;
-	/* One pageblock at a time, and a block may be of two. */
 	for (i = 0; i < PARTS && !err; i++) {
 		err = write_text(CMA "alloc", "512");
 		if (!settle(&after))
 			return KSFT_FAIL;
+		told = (after.reported - before.reported) * getpagesize();
+		used = after.reused - before.reused;
+		if (used == 512 && !told)
+			good++;
+		else
+			ksft_print_msg("part %u: %lu hinted pages used, %zu KiB hinted again\n",
+				       i, used, told >> 10);
+		before = after;
 	}
-	told = reported_since(&before);
-	used = after.reused - before.reused;
-	ksft_print_msg("%d times 512 pages: %lu of hinted ones used, %zu MiB hinted again\n",
-		       i, used, told >> 20);
 	snprintf(number, sizeof(number), "%u", PARTS * 512);
 	err = write_text(CMA "free", number) ?: err;
-	return pass_if(!err && used > PARTS * 512 / 2 && used < PARTS * 512 * 5 / 4 &&
-		       told < PARTS * MIB(2) / 4 && settle(&after));
+	return pass_if(!err && good > PARTS * 3 / 4 && settle(&after));
 }
 
 static int test_hugetlb(void)
