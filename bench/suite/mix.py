@@ -15,7 +15,8 @@ class Mix(Bench):
             'floors: what is not free, and what is not free in blocks of 2 MiB, sampled in the '
             'guest at the same time. Faults in guest RAM: pieces that the host has to find anew. '
             'Whoever has no more than the 2 MiB floor in a lull needs as many as the next burst '
-            'rises above that at its peak.')
+            'rises above that at its peak. See whennot for what each costs a host that is itself '
+            'a guest.')
     metrics = {'host': ('host memory', 'GiB s'), 'gap_2m': ('above the 2 MiB floor', 'GiB s'),
                'gap_4k': ('above the 4 KiB floor', 'GiB s'), 'system_s': ('host system time', 's'),
                'cpu_s': ('host CPU', 's'), 'faults': ('host faults in guest RAM', ''),
