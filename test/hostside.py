@@ -38,6 +38,9 @@ REFUSALS = (
     Refusal(['test/boot', '--kernel', '/dev/null', '--qemu', 'qemu-nope', 'test/kunit.c'],
             r'no qemu-nope; run: apt-get install'),
     Refusal(['test/run', 'nope'], r'no step has nope in its name'),
+    Refusal(['bench/run', 'nope'], r"no benchmark 'nope'; there is: step "),
+    Refusal(['bench/run', '--peers', 'hinting', 'scale'], r"no peer 'scale' \(put "),
+    Refusal(['bench/run', 'step', '--peers', 'bare'], r'step has none of these peers; there is: '),
 )
 
 
