@@ -254,9 +254,10 @@ static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 		 * If its zone is capped, those behind it wait with it until a
 		 * batch comes back: to look at each of them each time would
 		 * cost more than all the rest. What is captured meanwhile does
-		 * not wait for that.
+		 * not wait for that once it may be ripe.
 		 */
-		if (verdict == HINT_ZONE_CAPPED && hint_nr_captured(c))
+		if (verdict == HINT_ZONE_CAPPED && hint_nr_captured(c) &&
+		    time_after_eq(jiffies, c->taken_at + hint_min_age()))
 			verdict = HINT_LOW;
 		if (verdict >= HINT_ZONE_CAPPED)
 			break;
