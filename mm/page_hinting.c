@@ -221,6 +221,13 @@ static bool hint_swap(struct hint_cpu *c)
 	return true;
 }
 
+/* May something in the other array be ripe by now, or will that overflow? */
+static bool hint_others_wait(struct hint_cpu *c)
+{
+	return hint_nr_captured(c) >= c->capacity / 2 ||
+	       time_after_eq(jiffies, c->taken_at + hint_min_age());
+}
+
 /* Look at entries of one zone, within one hold of its lock. */
 static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 {
@@ -256,9 +263,12 @@ static enum hint_verdict hint_hold(struct hint_cpu *c, struct hint_look *look)
 		 * cost more than all the rest. What is captured meanwhile does
 		 * not wait for that once it may be ripe.
 		 */
-		if (verdict == HINT_ZONE_CAPPED && hint_nr_captured(c) &&
-		    time_after_eq(jiffies, c->taken_at + hint_min_age()))
-			verdict = HINT_LOW;
+		if (verdict == HINT_ZONE_CAPPED && hint_nr_captured(c)) {
+			if (hint_others_wait(c))
+				verdict = HINT_LOW;
+			else
+				look->waits = true;
+		}
 		if (verdict >= HINT_ZONE_CAPPED)
 			break;
 		if (verdict == HINT_YOUNG) {
@@ -367,6 +377,8 @@ static void hint_thread(unsigned int cpu)
 
 	if (look.capped)
 		hint_wait_for_room(cpu, returns);
+	if (look.waits)
+		timer_reduce(&c->timer, c->taken_at + hint_min_age());
 	if (verdict == HINT_FULL) {
 		WRITE_ONCE(c->kick, true);
 		cond_resched();

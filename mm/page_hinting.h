@@ -286,6 +286,7 @@ struct hint_zone {
  * @all: Take marked blocks too.
  * @kept: Array entries that have to wait, moved to the front of the array.
  * @capped: Something has to be looked at again when a batch has come back.
+ * @waits: The array waits for that, too, until what is captured may be ripe.
  * @again: Something has to be looked at again, at @next.
  * @next: The earliest time for that, in jiffies.
  */
@@ -296,6 +297,7 @@ struct hint_look {
 	bool all;
 	unsigned int kept;
 	bool capped;
+	bool waits;
 	bool again;
 	unsigned long next;
 };

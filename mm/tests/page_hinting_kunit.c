@@ -207,9 +207,9 @@ static void hinting_passes_capped_zone(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, batch);
 	test_add_in_flight(zone, all);
 	WRITE_ONCE(test_dev.watched[8], page_to_pfn(page));
-	__free_pages(page, page_hinting_order);
+	__free_pages(page, MAX_PAGE_ORDER);
 	test_drain();
-	msleep(3 * hint_min_age_ms);
+	test_free_early(test, page);
 	test_free(8);
 	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(8) == 8));
 

@@ -208,15 +208,17 @@ static void test_alloc(struct kunit *test, unsigned int n)
 	}
 }
 
-/* A block of a zone below that of the first one. */
+/* A largest block of a zone below that of the first one. */
 static struct page *test_alloc_low(struct kunit *test)
 {
-	struct page *page = alloc_pages(GFP_DMA, page_hinting_order);
+	struct page *page = alloc_pages(GFP_DMA | __GFP_NOWARN, MAX_PAGE_ORDER);
 
-	test_pages[TEST_BLOCKS - 1] = page;
-	if (!page || page_zone(page) == page_zone(test_pages[0]))
-		kunit_skip(test, "there is only one zone");
-	test_pages[TEST_BLOCKS - 1] = NULL;
+	if (page && page_zone(page) == page_zone(test_pages[0])) {
+		__free_pages(page, MAX_PAGE_ORDER);
+		page = NULL;
+	}
+	if (!page)
+		kunit_skip(test, "there is no other zone");
 	return page;
 }
 
@@ -273,6 +275,38 @@ static void test_stamp(struct page *page, unsigned long when)
 	}
 	spin_unlock_irqrestore(&zone->lock, flags);
 	hint_kick(raw_smp_processor_id());
+}
+
+/* An array waits, and there is nothing by now that would end that. */
+static bool test_waits(struct hint_cpu *c)
+{
+	msleep(3 * hint_min_age_ms);
+	return READ_ONCE(c->nr) && !hint_nr_captured(c) && !READ_ONCE(c->undrained);
+}
+
+/*
+ * Free one while an array waits for the zone of @low, which is ripe, and have the
+ * thread look before that one can be. It leaves a timer for when it may.
+ */
+static void test_free_early(struct kunit *test, struct page *low)
+{
+	struct hint_cpu *c = per_cpu_ptr(&hint_cpu, raw_smp_processor_id());
+	unsigned long taken_at, until;
+
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_waits(c)));
+	taken_at = READ_ONCE(c->taken_at);
+	hint_min_age_ms = 2000;
+	until = taken_at + hint_min_age();
+
+	test_free(1);
+	test_drain();
+	test_stamp(low, jiffies - 10 * HZ);
+	msleep(100);
+	KUNIT_EXPECT_EQ(test, READ_ONCE(c->taken_at), taken_at);
+	KUNIT_EXPECT_TRUE(test, timer_pending(&c->timer));
+	KUNIT_EXPECT_LE(test, (long)(READ_ONCE(c->timer.expires) - until), 0);
+	KUNIT_EXPECT_TRUE(test, test_wait_for(test_nr_seen(1)));
+	hint_set_min_age(test_saved.min_age_ms);
 }
 
 /* Pushed by an interrupt, and between two of those by whom it interrupts. */
