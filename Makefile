@@ -13,7 +13,7 @@ help:
 demo: ## the main job: two guests side by side; host memory coming back [HOST=system]
 	@BASE=$(BASE) bench/demo
 
-bench: ## measure next to free page reporting: 4.5 h; QUICK=1: 1.5 h; BENCH="step churn": 2 of 10
+bench: ## measure next to free page reporting: 5 h; QUICK=1: 1.5 h; BENCH="step churn": 2 of 10
 	@bench/run $(if $(QUICK),--quick) $(BENCH)
 
 plots: ## draw what was measured: build/bench/*.svg and .png
