@@ -94,7 +94,9 @@ class Scale(Bench):
             'boot left in the lists of that CPU have been drained before. Instructions of the '
             'kernel threads of hinting, or of the worker of reporting (all workers, without what '
             'they use with no device), per GiB that the host got back in 10 s; context switches '
-            'of hinting threads in 10 s with nothing to do.')
+            'of hinting threads in 10 s with nothing to do. The threads of hinting also drain what '
+            'was freed into page lists, which hold the more the larger a zone is and the fewer '
+            'CPUs it has: two thirds of their instructions with 4 GiB and one CPU.')
     metrics = {'per_gib': ('instructions per GiB', 'million'),
                'threads': ('instructions', 'million'), 'returned': ('given back', 'MiB'),
                'wakeups_s': ('wake-ups when idle', '1/s')}
