@@ -221,7 +221,10 @@ static bool hint_swap(struct hint_cpu *c)
 	return true;
 }
 
-/* May something in the other array be ripe by now, or will that overflow? */
+/*
+ * May something in the other array be ripe by now, or will that overflow? What the
+ * end of isolation brought there may have been so before; it waits no longer.
+ */
 static bool hint_others_wait(struct hint_cpu *c)
 {
 	return hint_nr_captured(c) >= c->capacity / 2 ||
