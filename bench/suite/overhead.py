@@ -17,10 +17,10 @@ class Overhead(Bench):
             'private file mapping; thp: huge pages; hugetlb: the pool grown and shrunk by 64 '
             'pages; skb: datagrams of 32 KiB. In per cent over the same source without '
             'CONFIG_PAGE_HINTING. The median over phases of the tick, and over sizes of the guest, '
-            'since how far blocks merge depends on where memory begins and ends: with no device '
-            'this alone moves fault2 by 0.2 % and hugetlb by 0.4 % either way. Hinting has drained '
-            'the page lists of the CPU when a loop begins, and does so after it: some 7 million '
-            'instructions with fault1 and fault2, once, however many rounds there are.')
+            'since how far blocks merge depends on where memory begins and ends: the plots show '
+            'from where to where that goes. Hinting has drained the page lists of the CPU when a '
+            'loop begins, and does so after it: some 7 million instructions with fault1 and '
+            'fault2, once, however many rounds there are.')
     flavors = ('guest', 'nohint')
     peers = {**UNBUILT, **PEERS}
     metrics = {'instructions': ('instructions', ''), 'percent': ('over not built in', '%'),

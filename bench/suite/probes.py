@@ -96,7 +96,7 @@ class Scale(Bench):
             'they use with no device), per GiB that the host got back in 10 s; context switches '
             'of hinting threads in 10 s with nothing to do. The threads of hinting also drain what '
             'was freed into page lists, which hold the more the larger a zone is and the fewer '
-            'CPUs it has: two thirds of their instructions with 4 GiB and one CPU.')
+            'CPUs it has.')
     metrics = {'per_gib': ('instructions per GiB', 'million'),
                'threads': ('instructions', 'million'), 'returned': ('given back', 'MiB'),
                'wakeups_s': ('wake-ups when idle', '1/s')}
