@@ -2,7 +2,7 @@
 /*
  * Page hinting: how long blocks have to be free before they are hinted.
  *
- * What the host has to give back costs it some 30 times what it cost to take,
+ * What the host has to give back costs it much more than it cost to take,
  * so a block that is used again soon had better not be hinted. How soon that is
  * depends on what runs, so each zone watches its blocks come into use and counts
  * for how long they had been free, by powers of two of min_age_ms. An age at
