@@ -59,6 +59,19 @@ static void fail(const char *what, const char *name)
 	power_off();
 }
 
+/* On the console: whether the device of the port was heard at all. */
+static void show_interrupts(void)
+{
+	static char text[16384];
+	int fd = open("/proc/interrupts", O_RDONLY | O_CLOEXEC);
+	ssize_t len;
+
+	while ((len = read(fd, text, sizeof(text))) > 0 &&
+	       write(STDERR_FILENO, text, len) == len)
+		;
+	close(fd);
+}
+
 static void mount_one(const char *type, const char *where)
 {
 	if (mkdir(where, 0755) && errno != EEXIST)
@@ -166,8 +179,11 @@ int main(void)
 	mount_one("debugfs", "/sys/kernel/debug");
 	mount_one("tracefs", "/sys/kernel/tracing");
 	port = port_open("org.page-hinting.tap");
-	if (port < 0)
+	if (port < 0) {
+		show_interrupts();
+		errno = ENOENT;
 		fail("open", "the port org.page-hinting.tap");
+	}
 	load_module("/virtio_balloon.ko");
 	read_command(argv);
 	status = run(argv);
