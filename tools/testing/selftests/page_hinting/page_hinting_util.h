@@ -276,16 +276,17 @@ static inline bool settle(struct hints *h)
 
 	read_hints(&base);
 	while (now_ms() < deadline) {
-		sleep_ms(POLL_MS);
+		/* Each look leaves some KiB that KASAN keeps: not too often. */
+		sleep_ms(QUIET_MS / 4);
 		/* Something may still wait for an age that was longer. */
 		age = get_tunable("age_ms");
 		most = age > most ? age : most;
+		read_hints(h);
 		/* A block now and then is the noise of an idle system. */
-		if (reported_since(&base) > MIB(4)) {
-			read_hints(&base);
+		if ((h->reported - base.reported) * getpagesize() > MIB(4)) {
+			base = *h;
 			since = now_ms();
 		}
-		read_hints(h);
 		if (now_ms() - since >= most * 3 / 2 + QUIET_MS && balanced(h))
 			return true;
 	}
