@@ -53,6 +53,7 @@ static bool plug(void)
 static bool unplug(void)
 {
 	size_t total = meminfo_bytes("MemTotal") - DIMM;
+	long deadline;
 	int i;
 
 	for (i = 0; i < TRIES; i++) {
@@ -60,9 +61,12 @@ static bool unplug(void)
 		host_do("{\"execute\": \"device_del\", \"arguments\": {\"id\": \"dimm\"}}");
 		if (!total_becomes(total))
 			continue;
-		while (host_do("{\"execute\": \"object-del\", \"arguments\": {\"id\": \"more\"}}") &&
-		       i++ < TRIES)
+		deadline = now_ms() + PATIENCE_MS;
+		while (host_do("{\"execute\": \"object-del\", \"arguments\": {\"id\": \"more\"}}")) {
+			if (now_ms() > deadline)
+				ksft_exit_fail_msg("the memory of the DIMM stays\n");
 			sleep_ms(100);
+		}
 		return true;
 	}
 	ksft_print_msg("the DIMM does not go\n");
@@ -202,7 +206,7 @@ static int test_refused(void)
 	block = movable_block();
 	snprintf(path, sizeof(path), BLOCKS "memory%d/state", block);
 	/* Until all is freed and the block set aside. */
-	set_tunable("min_age_ms", 10000);
+	set_tunable("min_age_ms", 60000);
 	len = percent(meminfo_bytes("MemAvailable"), 80);
 	inside = free_around(block, len);
 	pid = fork();

@@ -415,6 +415,7 @@ int main(int argc, char **argv)
 		ksft_exit_fail_msg("usage: %s [SECONDS [PROCESSES]]\n", argv[0]);
 	ksft_set_plan(5);
 	save_tunables(&saved);
+	fill_quarantine();
 	set_budget(nr);
 	reports = mmap(NULL, nr * sizeof(*reports), PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);

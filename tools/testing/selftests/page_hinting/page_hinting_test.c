@@ -253,14 +253,15 @@ static bool off_and_on(size_t len)
 	char *mem = touch_blocks(STEP);
 	struct hints before;
 	bool good = settle(&before);
-	size_t seen, blocks = free_in_blocks();
 	long deadline = now_ms() + PATIENCE_MS;
+	size_t seen, blocks;
 
 	set_tunable("enabled", 0);
 	/* What is with the host already may still be answered. */
 	while (get_tunable("inflight_kb") && now_ms() < deadline)
 		sleep_ms(POLL_MS);
 	read_hints(&before);
+	blocks = free_in_blocks();
 	munmap(mem + STEP - len, len);
 	sleep_ms(1000);
 	seen = reported_since(&before);
